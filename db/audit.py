@@ -1,0 +1,167 @@
+"""The audit chain: recording events, verifying the chain, and anchors kept outside the database.
+
+An event's MAC covers its number, the MAC before it and all its columns, keyed by the audit key, so a
+changed, removed, inserted or reordered row shows. A cut tail shows against the head and the last anchor.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from db.sealed import vault_of
+from db.staff import AuditEvent, AuditHead
+
+FIRST_MAC = b"\0" * 32
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFinding:
+    """One place where the chain does not hold; `number` is the event's."""
+
+    number: int
+    problem: str
+
+
+def record(
+    session: Session,
+    action: str,
+    subject: str | None = None,
+    subject_id: UUID | str | None = None,
+    patient_id: UUID | None = None,
+    fields: Iterable[str] = (),
+) -> None:
+    """Note an event of this session's actor; it is chained when the transaction commits.
+
+    `fields` are names of what changed or was shown, never values.
+    """
+    session.info.setdefault("audit", []).append(
+        {
+            "action": action,
+            "subject": subject,
+            "subject_id": None if subject_id is None else str(subject_id),
+            "patient_id": patient_id,
+            "fields": sorted(fields),
+        }
+    )
+
+
+def append_pending(session: Session) -> None:
+    """Chain the events noted in this session, locking the head last."""
+    pending: list[dict[str, Any]] = session.info.pop("audit", [])
+    if not pending:
+        return
+    key = vault_of(session).ring.audit
+    number, mac = session.execute(select(AuditHead.number, AuditHead.mac).with_for_update()).one()
+    rows = []
+    for event in pending:
+        number += 1
+        row = {**event, "number": number, "at": session.info["at"], "actor": session.info["actor"], "previous_mac": mac}
+        mac = _mac(key, row)
+        rows.append({**row, "mac": mac})
+    session.execute(insert(AuditEvent), rows)
+    session.execute(update(AuditHead).values(number=number, mac=mac))
+
+
+def list_events(session: Session, patient_id: UUID | None = None, limit: int = 200) -> list[AuditEvent]:
+    """The newest events first, of one patient or of all."""
+    query = select(AuditEvent).order_by(AuditEvent.number.desc()).limit(limit)
+    if patient_id is not None:
+        query = query.where(AuditEvent.patient_id == patient_id)
+    return list(session.scalars(query))
+
+
+def verify(session: Session, anchors: Path | None = None) -> tuple[int, list[ChainFinding]]:
+    """Check the whole chain, its head and the anchors: how many events, and every place where it breaks."""
+    key = vault_of(session).ring.audit
+    findings: list[ChainFinding] = []
+    anchored = _read_anchors(key, anchors, findings) if anchors is not None else {}
+    expected, mac, count = 1, FIRST_MAC, 0
+    for event in session.scalars(select(AuditEvent).order_by(AuditEvent.number).execution_options(yield_per=2_000)):
+        count += 1
+        if event.number != expected:
+            findings.append(ChainFinding(expected, "is missing"))
+        elif event.previous_mac != mac:
+            findings.append(ChainFinding(event.number, "does not follow the event before it"))
+        if not hmac.compare_digest(event.mac, _mac(key, {c.key: getattr(event, c.key) for c in _COLUMNS})):
+            findings.append(ChainFinding(event.number, "was changed after it was written"))
+        if event.number in anchored and anchored.pop(event.number) != event.mac:
+            findings.append(ChainFinding(event.number, "differs from the anchor kept outside the database"))
+        expected, mac = event.number + 1, event.mac
+    head = session.execute(select(AuditHead.number, AuditHead.mac)).one_or_none()
+    if head is None:
+        findings.append(ChainFinding(expected, "the chain has no head"))
+    elif head.number >= expected:
+        findings.append(ChainFinding(head.number, "is missing: the end of the chain was cut off"))
+    elif (head.number, head.mac) != (expected - 1, mac):
+        findings.append(ChainFinding(expected - 1, "is not what the chain's head says"))
+    findings += [ChainFinding(number, "was anchored outside the database and is missing") for number in anchored]
+    return count, findings
+
+
+def write_anchor(session: Session, path: Path, at: datetime) -> bool:
+    """Append the chain's head to the anchor file, durable. False when the head is anchored already."""
+    key = vault_of(session).ring.audit
+    head = session.execute(select(AuditHead.number, AuditHead.mac)).one()
+    if head.number == 0 or any(number == head.number for number, _ in _anchor_lines(path)):
+        return False
+    entry = {"number": head.number, "mac": head.mac.hex(), "at": at.isoformat()}
+    entry["seal"] = _seal_anchor(key, entry)
+    with path.open("a") as file:
+        file.write(json.dumps(entry) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+_COLUMNS = [column for column in AuditEvent.__mapper__.column_attrs if column.key != "mac"]
+
+
+def _mac(key: bytes, row: dict[str, Any]) -> bytes:
+    at: datetime = row["at"]
+    told = [
+        row["number"],
+        at.isoformat(timespec="microseconds"),
+        row["actor"],
+        row["action"],
+        row["subject"],
+        row["subject_id"],
+        None if row["patient_id"] is None else str(row["patient_id"]),
+        list(row["fields"]),
+        bytes(row["previous_mac"]).hex(),
+    ]
+    return hmac.new(key, json.dumps(told, ensure_ascii=False).encode(), hashlib.sha256).digest()
+
+
+def _anchor_lines(path: Path) -> Iterator[tuple[int, str]]:
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                yield int(json.loads(line)["number"]), line
+            except (ValueError, KeyError, TypeError):
+                yield -1, line
+
+
+def _read_anchors(key: bytes, path: Path, findings: list[ChainFinding]) -> dict[int, bytes]:
+    anchored: dict[int, bytes] = {}
+    for number, line in _anchor_lines(path):
+        entry: dict[str, Any] = json.loads(line) if number >= 0 else {}
+        seal = str(entry.pop("seal", ""))
+        if not hmac.compare_digest(seal, _seal_anchor(key, entry)):
+            findings.append(ChainFinding(max(number, 0), "has an anchor that was changed"))
+        else:
+            anchored[number] = bytes.fromhex(entry["mac"])
+    return anchored
+
+
+def _seal_anchor(key: bytes, entry: dict[str, Any]) -> str:
+    return hmac.new(key, json.dumps(["anchor", entry], sort_keys=True).encode(), hashlib.sha256).hexdigest()

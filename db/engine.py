@@ -1,0 +1,118 @@
+"""The engine for SQLite and PostgreSQL and `Store`, the one door to the database.
+
+A store opens sessions that carry the vault and the actor, and writes the audit chain before each commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.orm import Session
+
+from db import audit
+from db.vault import Vault
+
+SQLITE_BUSY_SECONDS = 30  # how long a writer waits for another; a clinic's longest import is far shorter
+SQLITE_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": 2,  # FULL: under NORMAL the last commits may vanish at power loss, and a lost mark is a second mail
+    "foreign_keys": 1,
+}
+
+
+class UnsafeDatabase(Exception):
+    """The database does not have a property that our promises rest on."""
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with our settings; opens nothing yet. SQL parameters never show in errors or logs."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            parsed,
+            hide_parameters=True,
+            connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10)
+
+
+def _set_pragmas(connection: Any, record: Any) -> None:
+    cursor = connection.cursor()
+    for name, value in SQLITE_PRAGMAS.items():
+        cursor.execute(f"PRAGMA {name}={value}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads and then writes fails at once with "database is locked" whatever the
+    # busy timeout: writers take the lock when they begin.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def check_engine(engine: Engine) -> None:
+    """Read back what durability rests on. Raises `UnsafeDatabase` naming what is wrong."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            for name, expected in SQLITE_PRAGMAS.items():
+                found = connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                if found != expected:
+                    raise UnsafeDatabase(f"SQLite {name} is {found!r}, it has to be {expected!r}")
+            return
+        for name, refused in (("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")):
+            found = connection.exec_driver_sql(f"SHOW {name}").scalar()
+            if found == refused:
+                raise UnsafeDatabase(f"PostgreSQL {name} is {found}: committed rows could be lost; switch it on")
+
+
+class Store:
+    """Opens sessions. `read` never changes anything; `write` is one transaction with its audit events."""
+
+    def __init__(self, engine: Engine, vault: Vault) -> None:
+        self.engine = engine
+        self.vault = vault
+        self._writing = engine.execution_options(writes=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether one process sends and readers see a snapshot (SQLite)."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; rolled back at the end."""
+        with Session(self.engine, info={"vault": self.vault}, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self, actor: str, at: datetime) -> Iterator[Session]:
+        """One writing transaction by `actor` at the instant `at`: commits whole, or not at all.
+
+        The audit events recorded meanwhile are chained last, so the chain's head is locked for the shortest time.
+        """
+        info = {"vault": self.vault, "actor": actor, "at": at}
+        with Session(self._writing, info=info, expire_on_commit=False) as session:
+            session.begin()
+            yield session
+            session.flush()
+            audit.append_pending(session)
+            session.commit()
+
+
+def actor_of(session: Session) -> str:
+    """Who writes in this session."""
+    return str(session.info["actor"])
+
+
+def instant_of(session: Session) -> datetime:
+    """When this session writes."""
+    at: datetime = session.info["at"]
+    return at

@@ -1,0 +1,231 @@
+"""Keys and sealing: the key file, a data key per patient, AES-256-GCM, and the keyed indexes for searching.
+
+Which columns are sealed is written in the models (`db.sealed`); the key file's making and rotation is here.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import stat
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+FORMAT = 1  # first byte of every sealed value; a new layout takes a new number
+KEY_ID_BYTES = 4
+NONCE_BYTES = 12  # NIST SP 800-38D §8.2.2: random 96-bit nonces, well under 2^32 values a key
+BLIND_BYTES = 16
+PREFIX_BYTES = 8  # cut, so that a hash stands for several prefixes and reveals less
+PREFIX_LETTERS = range(2, 11)
+CACHED_DATA_KEYS = 20_000  # about 3 MB; a clinic's active patients
+
+
+class VaultError(Exception):
+    """A key is missing or a sealed value does not belong where it was found."""
+
+
+class KeyFileError(VaultError):
+    """The key file is missing, readable by others, or not one of ours."""
+
+
+class Erased(VaultError):
+    """The patient's data key was destroyed; what it sealed cannot be read by anyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClinicKey:
+    """One clinic key: it wraps patients' data keys and nothing else."""
+
+    id: str  # 8 hex digits
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """All keys of the clinic, one per purpose, so that no value serves two."""
+
+    wrapping: tuple[ClinicKey, ...]  # the last one wraps; all of them unwrap
+    blind: bytes = field(repr=False)
+    prefix: bytes = field(repr=False)
+    audit: bytes = field(repr=False)
+    tokens: bytes = field(repr=False)
+
+    @classmethod
+    def make(cls) -> "KeyRing":
+        """A fresh ring of random 256-bit keys."""
+        return cls(
+            wrapping=(ClinicKey(os.urandom(KEY_ID_BYTES).hex(), os.urandom(32)),),
+            blind=os.urandom(32),
+            prefix=os.urandom(32),
+            audit=os.urandom(32),
+            tokens=os.urandom(32),
+        )
+
+    def to_json(self) -> str:
+        """The key file's text."""
+
+        def text(secret: bytes) -> str:
+            return base64.b64encode(secret).decode()
+
+        return json.dumps(
+            {
+                "what": "Aftercare keys: without this file the record cannot be read. Keep a copy elsewhere.",
+                "version": 1,
+                "wrapping": [{"id": key.id, "secret": text(key.secret)} for key in self.wrapping],
+                **{name: text(getattr(self, name)) for name in ("blind", "prefix", "audit", "tokens")},
+            },
+            indent=2,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "KeyRing":
+        """Read a key file's text. Raises `KeyFileError` when it is not one."""
+        try:
+            found = json.loads(text)
+            if found["version"] != 1:
+                raise KeyFileError("the key file is of a newer version; update Aftercare")
+            secrets = {name: base64.b64decode(found[name]) for name in ("blind", "prefix", "audit", "tokens")}
+            wrapping = tuple(ClinicKey(key["id"], base64.b64decode(key["secret"])) for key in found["wrapping"])
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise KeyFileError("the key file is damaged: it is not what Aftercare wrote") from wrong
+        if not wrapping or any(len(s) != 32 for s in [*secrets.values(), *(key.secret for key in wrapping)]):
+            raise KeyFileError("the key file is damaged: a key is missing or has the wrong length")
+        return cls(wrapping=wrapping, **secrets)
+
+
+def write_key_file(path: Path, ring: KeyRing) -> None:
+    """Write a new key file with mode 0600, durable before it is used. Never replaces one that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(ring.to_json())
+        file.flush()
+        os.fsync(file.fileno())
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_key_file(path: Path) -> KeyRing:
+    """Read the key file. Raises `KeyFileError` when it is missing, damaged, or readable by others."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text()
+    except FileNotFoundError:
+        raise KeyFileError(f"there is no key file at {path}: put back the copy that belongs to this database") from None
+    if mode & 0o077:
+        raise KeyFileError(f"the key file {path} can be read by others (mode {mode:04o}): run chmod 600 on it")
+    return KeyRing.from_json(text)
+
+
+def normal(text: str) -> str:
+    """The form in which values are compared: NFKC, case folded, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+class Vault:
+    """Seals and opens values with a patient's data key, and makes the keyed hashes that find them again."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+        self._clinic = {bytes.fromhex(key.id): AESGCM(key.secret) for key in ring.wrapping}
+        self._wrapping_id = bytes.fromhex(ring.wrapping[-1].id)
+        self._data_keys: OrderedDict[UUID, tuple[bytes, AESGCM]] = OrderedDict()
+
+    def make_data_key(self, patient_id: UUID) -> bytes:
+        """A new data key for a patient, wrapped by the clinic key: what is stored."""
+        secret = os.urandom(32)
+        key_id = os.urandom(KEY_ID_BYTES)
+        self._remember(patient_id, key_id, secret)
+        return self._wrap(patient_id, key_id + secret)
+
+    def rewrap(self, patient_id: UUID, wrapped: bytes) -> bytes:
+        """The same data key wrapped by the newest clinic key."""
+        return self._wrap(patient_id, self._unwrap(patient_id, wrapped))
+
+    def knows(self, patient_id: UUID) -> bool:
+        """Whether the patient's data key is at hand without asking the database."""
+        return patient_id in self._data_keys
+
+    def learn(self, patient_id: UUID, wrapped: bytes) -> None:
+        """Unwrap a stored data key and keep it at hand."""
+        opened = self._unwrap(patient_id, wrapped)
+        self._remember(patient_id, opened[:KEY_ID_BYTES], opened[KEY_ID_BYTES:])
+
+    def forget(self, patient_id: UUID) -> None:
+        """Drop a data key from memory (it was destroyed)."""
+        self._data_keys.pop(patient_id, None)
+
+    def seal(self, patient_id: UUID, place: str, plain: bytes) -> bytes:
+        """Seal bytes for one place (`table|column|row id`) with the patient's data key.
+
+        Layout: version byte, 4 bytes key id, 12 bytes nonce, ciphertext with tag; the place is bound in.
+        """
+        key_id, key = self._data_keys[patient_id]
+        nonce = os.urandom(NONCE_BYTES)
+        head = bytes([FORMAT]) + key_id
+        return head + nonce + key.encrypt(nonce, plain, head + place.encode())
+
+    def open(self, patient_id: UUID, place: str, sealed: bytes) -> bytes:
+        """Open what `seal` made for the same patient and place. Raises `VaultError` for anything else."""
+        key_id, key = self._data_keys[patient_id]
+        head, nonce, body = _split(sealed)
+        if head[1:] != key_id:
+            raise VaultError(f"a sealed value at {place} was made with another key")
+        try:
+            return key.decrypt(nonce, body, head + place.encode())
+        except InvalidTag:
+            raise VaultError(f"a sealed value at {place} was changed or moved") from None
+
+    def blind(self, purpose: str, text: str) -> bytes:
+        """Blind index (HMAC-SHA-256, cut to 16 bytes) of a value in its normal form, to find equal ones."""
+        mac = hmac.new(self.ring.blind, f"{purpose}|{normal(text)}".encode(), hashlib.sha256)
+        return mac.digest()[:BLIND_BYTES]
+
+    def name_prefixes(self, names: Iterable[str]) -> set[bytes]:
+        """Keyed hashes of the first 2 to 10 letters of each part of the names."""
+        parts = {part for name in names for part in normal(name).replace("-", " ").split()}
+        return {self.prefix(part[:length]) for part in parts for length in PREFIX_LETTERS if len(part) >= length}
+
+    def prefix(self, start: str) -> bytes:
+        """Keyed hash of the start of a name part, cut to 8 bytes; longer starts are cut to 10 letters."""
+        cut = normal(start)[: PREFIX_LETTERS[-1]]
+        return hmac.new(self.ring.prefix, cut.encode(), hashlib.sha256).digest()[:PREFIX_BYTES]
+
+    def _wrap(self, patient_id: UUID, opened: bytes) -> bytes:
+        head = bytes([FORMAT]) + self._wrapping_id
+        nonce = os.urandom(NONCE_BYTES)
+        return head + nonce + self._clinic[self._wrapping_id].encrypt(nonce, opened, head + patient_id.bytes)
+
+    def _unwrap(self, patient_id: UUID, wrapped: bytes) -> bytes:
+        head, nonce, body = _split(wrapped)
+        clinic = self._clinic.get(head[1:])
+        if clinic is None:
+            raise VaultError(f"the key file lacks clinic key {head[1:].hex()}: it belongs to another database")
+        try:
+            return clinic.decrypt(nonce, body, head + patient_id.bytes)
+        except InvalidTag:
+            raise VaultError(f"the data key of patient {patient_id} was changed or moved") from None
+
+    def _remember(self, patient_id: UUID, key_id: bytes, secret: bytes) -> None:
+        self._data_keys[patient_id] = (key_id, AESGCM(secret))
+        self._data_keys.move_to_end(patient_id)
+        while len(self._data_keys) > CACHED_DATA_KEYS:
+            self._data_keys.popitem(last=False)
+
+
+def _split(sealed: bytes) -> tuple[bytes, bytes, bytes]:
+    if len(sealed) <= 1 + KEY_ID_BYTES + NONCE_BYTES or sealed[0] != FORMAT:
+        raise VaultError("a sealed value is damaged or of a newer version")
+    cut = 1 + KEY_ID_BYTES
+    return sealed[:cut], sealed[cut : cut + NONCE_BYTES], sealed[cut + NONCE_BYTES :]

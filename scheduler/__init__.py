@@ -1,0 +1,1 @@
+"""What happens and when: planning, follow-up use cases, messages, sending and the clock."""
