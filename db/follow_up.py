@@ -212,8 +212,14 @@ class PlanQuestion(Base):
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (Index("ix_plan_questions_open", "asked_at", sqlite_where=text("closed_at IS NULL"),
-                            postgresql_where=text("closed_at IS NULL")),)
+    __table_args__ = (
+        Index(
+            "ix_plan_questions_open",
+            "asked_at",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
 
 
 class Reminder(Base):
@@ -253,15 +259,26 @@ class Reminder(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "step", "occurrence", "generation"),
         # At most one live row per key, whatever the program does.
-        Index("uq_reminders_live", "care_plan_id", "step", "occurrence", unique=True,
-              sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
+        Index(
+            "uq_reminders_live",
+            "care_plan_id",
+            "step",
+            "occurrence",
+            unique=True,
+            sqlite_where=text(_LIVE),
+            postgresql_where=text(_LIVE),
+        ),
         # What is due: `ready_at <= now`, flat from ten thousand to ten million rows.
         Index("ix_reminders_ready", "ready_at", sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
         # What ran out: `expires_at <= now` among live rows.
         Index("ix_reminders_expiring", "expires_at", sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
         # What recovery looks at: claims of a worker.
-        Index("ix_reminders_claimed", "worker_id", sqlite_where=text("state = 'sending'"),
-              postgresql_where=text("state = 'sending'")),
+        Index(
+            "ix_reminders_claimed",
+            "worker_id",
+            sqlite_where=text("state = 'sending'"),
+            postgresql_where=text("state = 'sending'"),
+        ),
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),

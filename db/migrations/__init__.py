@@ -1,0 +1,71 @@
+"""Alembic migrations, numbered `0001_verb_noun.py`, and the two calls the program needs.
+
+Alembic runs from here, without an ini file; `env.py` only hands it our connection.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+
+_HERE = Path(__file__).parent
+_LOCK = 0x41667463  # pg_advisory_lock key "Aftc": two processes never migrate at once
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer Aftercare; this one must not touch it."""
+
+
+class ForeignKeysBroken(Exception):
+    """A migration left rows that point nowhere; it was rolled back."""
+
+
+def head() -> str:
+    """The newest revision of this program."""
+    return ScriptDirectory(str(_HERE)).get_current_head() or ""
+
+
+def current(engine: Engine) -> str | None:
+    """The revision of the database, None when it is empty."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def migrate(engine: Engine) -> bool:
+    """Bring the schema to head in one transaction. True when something changed.
+
+    Raises `SchemaTooNew` for a database of a newer program. On SQLite foreign keys are off meanwhile: rebuilding a
+    table with them on silently empties its child tables.
+    """
+    found = current(engine)
+    if found == head():
+        return False
+    if found is not None and found not in {script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions()}:
+        raise SchemaTooNew(f"the database has schema {found}, newer than this program's {head()}: update Aftercare")
+    with engine.connect() as connection:
+        connection = connection.execution_options(writes=True)
+        if engine.dialect.name == "sqlite":
+            connection.connection.driver_connection.execute("PRAGMA foreign_keys=0")  # type: ignore[union-attr]
+        try:
+            with connection.begin():
+                if engine.dialect.name != "sqlite":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                _upgrade(connection)
+                if engine.dialect.name == "sqlite":
+                    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+                    if broken:
+                        raise ForeignKeysBroken(f"{len(broken)} rows point nowhere after the migration")
+        finally:
+            if engine.dialect.name == "sqlite":
+                connection.connection.driver_connection.execute("PRAGMA foreign_keys=1")  # type: ignore[union-attr]
+    return True
+
+
+def _upgrade(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
