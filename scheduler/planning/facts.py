@@ -118,6 +118,7 @@ class Stored:
     zone: str
     ready_at: datetime
     expires_at: datetime
+    changed_at: datetime
     not_before: datetime | None = None
     open_attempt: bool = False
 
@@ -133,3 +134,4 @@ class Question:
     generation: int
     told: str
     now_basis: str
+    closed: bool = False

@@ -1,0 +1,230 @@
+"""The whole plan of one patient: wanted for each care plan, spread over all, reconciled with her rows.
+
+This is the one mechanism: whatever fact changes, this runs and its result is applied in the same transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from uuid import UUID
+
+from db.states import (
+    LIVE_STATES,
+    Audience,
+    CarePlanStatus,
+    QuestionKind,
+    Reason,
+    ReminderState,
+    ReviewStatus,
+)
+from scheduler.planning.course import Course, ReviewState, follow, later
+from scheduler.planning.facts import Decision, PatientFacts, PlanFacts, Question, Rules, Stored
+from scheduler.planning.protocol import Anchor, OnNewTreatment
+from scheduler.planning.reconcile import Difference, reconcile
+from scheduler.planning.spread import spread
+from scheduler.planning.verdict import absent_reason
+from scheduler.planning.wanted import Key, Wanted, visit_instant, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRow:
+    """What the staff's lists show of one review."""
+
+    plan_id: UUID
+    key: str
+    place: int
+    status: ReviewStatus
+    due_on: date
+    latest_on: date
+    visit_at: datetime | None
+    open: bool
+
+
+@dataclass(slots=True)
+class PatientPlan:
+    """The result of planning one patient."""
+
+    items: Sequence[Wanted]
+    difference: Difference
+    statuses: Mapping[UUID, CarePlanStatus]
+    reviews: Sequence[ReviewRow]
+    ask: Sequence[Question] = field(default_factory=list)  # new questions
+    answered: Sequence[Question] = field(default_factory=list)  # open ones that the facts have closed
+
+
+def plan_patient(
+    patient: PatientFacts,
+    plans: Sequence[PlanFacts],
+    rows: Sequence[Stored],
+    questions: Sequence[Question],
+    now: datetime,
+    rules: Rules,
+) -> PatientPlan:
+    """Plan one patient at one instant. Planning again with the result stored changes nothing."""
+    ordered = sorted(plans, key=_age)
+    courses = {plan.id: follow(plan) for plan in ordered}
+    taken_over = {plan.id: _superseded_from(plan, ordered) for plan in ordered}
+    items = spread(
+        [item for plan in ordered for item in wanted(plan, courses[plan.id], patient, rules, taken_over[plan.id])],
+        rules,
+    )
+    decisions: dict[Key, list[Decision]] = defaultdict(list)
+    for plan in ordered:
+        for decision in plan.decisions:
+            decisions[(plan.id, decision.step, decision.occurrence)].append(decision)
+    absent = _absent({plan.id: plan for plan in ordered}, courses, items, rows)
+    difference = reconcile(items, rows, decisions, absent, now, rules)
+    living = _living(rows, difference)
+    statuses = {
+        plan.id: _status(plan, courses[plan.id], taken_over[plan.id] is not None, plan.id in living) for plan in ordered
+    }
+    asked = list(_questions(ordered, courses, items, rows, now))
+    known = {(q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) for q in questions}
+    current = {(q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) for q in asked}
+    answers = {(plan.id, d.step, d.occurrence, d.generation) for plan in ordered for d in plan.decisions}
+    return PatientPlan(
+        items=items,
+        difference=difference,
+        statuses=statuses,
+        reviews=[row for plan in ordered for row in _review_rows(plan, courses[plan.id], statuses[plan.id])],
+        ask=[q for q in asked if (q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) not in known],
+        answered=[
+            q
+            for q in questions
+            if not q.closed
+            and (
+                (q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) not in current
+                or (q.plan_id, q.step, q.occurrence, q.generation) in answers
+            )
+        ],
+    )
+
+
+def _age(plan: PlanFacts) -> tuple[datetime, datetime, UUID]:
+    return (plan.treated.instant, plan.entered_at, plan.id)
+
+
+def _superseded_from(plan: PlanFacts, ordered: Sequence[PlanFacts]) -> datetime | None:
+    """From when a later treatment of the same protocol takes over; None while none does.
+
+    A treatment entered after it was done takes over everything unsent; one planned ahead takes over from its day.
+    """
+    for newer in ordered[ordered.index(plan) + 1 :]:
+        if newer.protocol.key != plan.protocol.key or newer.cancelled or newer.keeps_earlier:
+            continue
+        if newer.protocol.on_new_treatment is OnNewTreatment.KEEP:
+            continue
+        planned_ahead = newer.treated.instant > newer.entered_at
+        return newer.treated.instant if planned_ahead else datetime.min.replace(tzinfo=newer.entered_at.tzinfo)
+    return None
+
+
+def _absent(
+    plans: Mapping[UUID, PlanFacts],
+    courses: Mapping[UUID, Course],
+    items: Iterable[Wanted],
+    rows: Iterable[Stored],
+) -> dict[Key, Reason]:
+    present = {item.key for item in items}
+    reasons = {}
+    for row in rows:
+        key = (row.plan_id, row.step, row.occurrence)
+        if key not in present:
+            plan = plans[row.plan_id]
+            step = next((step for step in plan.protocol.steps if step.key == row.step), None)
+            reasons[key] = absent_reason(step, _review_of(step, row, courses[row.plan_id]), courses[row.plan_id])
+    return reasons
+
+
+def _review_of(step: object, row: Stored, course: Course) -> ReviewState | None:
+    named = getattr(step, "review", None)
+    if named:
+        return course.reviews.get(named)
+    if getattr(step, "concerns_reviews", False):
+        return next((state for state in course.reviews.values() if state.place == row.occurrence), None)
+    return None
+
+
+def _living(rows: Iterable[Stored], difference: Difference) -> set[UUID]:
+    """Care plans that still have a live row once the difference is applied."""
+    ended = {change.row.id for change in difference.changes if change.verdict.state not in LIVE_STATES}
+    alive = {row.plan_id for row in rows if row.state in LIVE_STATES and row.id not in ended}
+    return alive | {new.item.plan.id for new in difference.inserts if new.verdict.state in LIVE_STATES}
+
+
+def _status(plan: PlanFacts, course: Course, superseded: bool, alive: bool) -> CarePlanStatus:
+    if plan.cancelled or course.stopped:
+        return CarePlanStatus.REVOKED
+    if superseded and not alive:
+        return CarePlanStatus.REVOKED
+    if course.completed or not alive:
+        return CarePlanStatus.COMPLETED
+    return CarePlanStatus.ON_HOLD if course.on_hold else CarePlanStatus.ACTIVE
+
+
+def _review_rows(plan: PlanFacts, course: Course, status: CarePlanStatus) -> Iterable[ReviewRow]:
+    for state in course.reviews.values():
+        yield ReviewRow(
+            plan_id=plan.id,
+            key=state.rule.key,
+            place=state.place,
+            status=state.status,
+            due_on=state.due.wall.date(),
+            latest_on=later(state.due, state.rule.tolerance).wall.date(),
+            visit_at=state.booking.at.instant if state.booking else None,
+            open=state.status is not ReviewStatus.COMPLETED
+            and status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD),
+        )
+
+
+def _questions(
+    plans: Sequence[PlanFacts],
+    courses: Mapping[UUID, Course],
+    items: Iterable[Wanted],
+    rows: Iterable[Stored],
+    now: datetime,
+) -> Iterable[Question]:
+    latest: dict[Key, Stored] = {}
+    for row in rows:
+        key = (row.plan_id, row.step, row.occurrence)
+        if key not in latest or latest[key].generation < row.generation:
+            latest[key] = row
+    sent = {key: row for key, row in latest.items() if row.state is ReminderState.SENT}
+    for item in items:
+        found = sent.get(item.key)
+        if found and found.basis != item.basis and _worth_asking(item, now):
+            yield Question(
+                *item.key[:1], QuestionKind.DATE_MOVED, *item.key[1:], found.generation, found.basis, item.basis
+            )
+    for plan in plans:
+        if plan.cancelled or courses[plan.id].stopped or courses[plan.id].completed:
+            continue
+        yield from _withdrawn(plan, courses[plan.id], sent)
+
+
+def _worth_asking(item: Wanted, now: datetime) -> bool:
+    """Visits announce themselves, later repeats follow the new date, and what is over needs no second mail."""
+    return (
+        item.step.anchor is not Anchor.REVIEW_BOOKED
+        and item.step.repeat is None
+        and item.step.audience is Audience.PATIENT
+        and item.verdict.state is not ReminderState.CANCELLED
+        and item.expires_at > now
+    )
+
+
+def _withdrawn(plan: PlanFacts, course: Course, sent: Mapping[Key, Stored]) -> Iterable[Question]:
+    """A visit that she was told of and that was then cancelled: does she know?"""
+    for state in course.reviews.values():
+        if state.withdrawn_at is None or state.status is not ReviewStatus.DUE:
+            continue
+        for step in plan.protocol.steps:
+            if step.anchor is not Anchor.REVIEW_BOOKED or step.review not in (None, state.rule.key):
+                continue
+            row = sent.get((plan.id, step.key, 1 if step.review else state.place))
+            if row and visit_instant(row.basis) > state.withdrawn_at:
+                yield Question(
+                    plan.id, QuestionKind.VISIT_WITHDRAWN, row.step, row.occurrence, row.generation, row.basis, ""
+                )
+                break
