@@ -159,11 +159,16 @@ _CANCELLED = (
     "healing_cleared no_longer_applies"
 )
 
+
+def _reasons(words: str) -> frozenset[Reason]:
+    return frozenset(reason for reason in Reason if reason.value in words.split())
+
+
 REASONS: dict[ReminderState, frozenset[Reason]] = {
     ReminderState.SCHEDULED: frozenset(),
     ReminderState.SENDING: frozenset(),
-    ReminderState.HELD: frozenset(map(Reason, _HELD.split())),
-    ReminderState.CANCELLED: frozenset(map(Reason, _CANCELLED.split())),
+    ReminderState.HELD: _reasons(_HELD),
+    ReminderState.CANCELLED: _reasons(_CANCELLED),
     ReminderState.MISSED: frozenset({Reason.PAST_WHEN_PLANNED, Reason.OUTSIDE_WINDOW, Reason.EXPIRED}),
     ReminderState.FAILED: frozenset({Reason.REFUSED, Reason.ATTEMPTS_USED_UP}),
     ReminderState.AWAITING_RETRY: frozenset({Reason.PUT_OFF, Reason.NOT_HANDED_OVER, Reason.RESEND_ONCE}),

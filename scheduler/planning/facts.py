@@ -134,4 +134,5 @@ class Question:
     generation: int
     told: str
     now_basis: str
+    asked_at: datetime | None = None  # None: not stored yet
     closed: bool = False

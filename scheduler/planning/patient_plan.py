@@ -13,6 +13,7 @@ from db.states import (
     LIVE_STATES,
     Audience,
     CarePlanStatus,
+    DecisionKind,
     QuestionKind,
     Reason,
     ReminderState,
@@ -80,24 +81,42 @@ def plan_patient(
         plan.id: _status(plan, courses[plan.id], taken_over[plan.id] is not None, plan.id in living) for plan in ordered
     }
     asked = list(_questions(ordered, courses, items, rows, now))
-    known = {(q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) for q in questions}
-    current = {(q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) for q in asked}
-    answers = {(plan.id, d.step, d.occurrence, d.generation) for plan in ordered for d in plan.decisions}
+    known = {_topic(question) for question in questions}
+    current = {_topic(question) for question in asked}
+    decided = [(plan.id, decision) for plan in ordered for decision in plan.decisions]
     return PatientPlan(
         items=items,
         difference=difference,
         statuses=statuses,
         reviews=[row for plan in ordered for row in _review_rows(plan, courses[plan.id], statuses[plan.id])],
-        ask=[q for q in asked if (q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) not in known],
+        ask=[question for question in asked if _topic(question) not in known],
         answered=[
-            q
-            for q in questions
-            if not q.closed
-            and (
-                (q.plan_id, q.step, q.occurrence, q.generation, q.kind, q.now_basis) not in current
-                or (q.plan_id, q.step, q.occurrence, q.generation) in answers
-            )
+            question
+            for question in questions
+            if not question.closed
+            and (_topic(question) not in current or any(_answers(*decision, question) for decision in decided))
         ],
+    )
+
+
+def _topic(question: Question) -> tuple[object, ...]:
+    return (
+        question.plan_id,
+        question.step,
+        question.occurrence,
+        question.generation,
+        question.kind,
+        question.now_basis,
+    )
+
+
+def _answers(plan_id: UUID, decision: Decision, question: Question) -> bool:
+    return (
+        decision.kind in (DecisionKind.KEEP, DecisionKind.SEND_AGAIN)
+        and (plan_id, decision.step, decision.occurrence, decision.generation)
+        == (question.plan_id, question.step, question.occurrence, question.generation)
+        and question.asked_at is not None
+        and decision.at >= question.asked_at
     )
 
 
@@ -195,7 +214,13 @@ def _questions(
         found = sent.get(item.key)
         if found and found.basis != item.basis and _worth_asking(item, now):
             yield Question(
-                *item.key[:1], QuestionKind.DATE_MOVED, *item.key[1:], found.generation, found.basis, item.basis
+                plan_id=item.plan.id,
+                kind=QuestionKind.DATE_MOVED,
+                step=item.step.key,
+                occurrence=item.occurrence,
+                generation=found.generation,
+                told=found.basis,
+                now_basis=item.basis,
             )
     for plan in plans:
         if plan.cancelled or courses[plan.id].stopped or courses[plan.id].completed:

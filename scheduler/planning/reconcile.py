@@ -254,7 +254,7 @@ def _unmoved(
     if row.state is not ReminderState.HELD:
         if wish.state is ReminderState.HELD:
             return wish
-            return Verdict(ReminderState.SCHEDULED) if tried else keeps
+            return keeps
     if row.reason in SENDER_HOLDS and not given_back:
         return keeps
     if wish.state is ReminderState.HELD:
