@@ -1,0 +1,73 @@
+"""The gate row and the worker rows: may anything leave, and who is alive."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db import audit
+from db.engine import actor_of, instant_of
+from db.follow_up import Gate, Worker
+from db.states import GateState
+from db.types import new_id
+
+
+def get_gate(session: Session) -> Gate:
+    """The one gate row."""
+    return session.scalars(select(Gate)).one()
+
+
+def close_gate(session: Session, reason: str) -> None:
+    """Let nothing leave until it is released."""
+    _set(session, GateState.CLOSED, reason)
+    audit.record(session, "gate.closed", "gate", fields=["state", "reason"])
+
+
+def open_gate(session: Session) -> None:
+    """Let messages leave again."""
+    _set(session, GateState.OPEN, None)
+    audit.record(session, "gate.opened", "gate", fields=["state"])
+
+
+def remember_relay(session: Session) -> None:
+    """Note that this database has sent through a mail server: it never falls back to the folder silently."""
+    session.execute(update(Gate).where(Gate.used_relay.is_(False)).values(used_relay=True))
+
+
+def _set(session: Session, state: GateState, reason: str | None) -> None:
+    session.execute(
+        update(Gate).values(state=state, reason=reason, changed_at=instant_of(session), changed_by=actor_of(session))
+    )
+
+
+def add_worker(session: Session, name: str) -> UUID:
+    """Register a sending process."""
+    at = instant_of(session)
+    worker = Worker(id=new_id(), name=name, started_at=at, heartbeat_at=at)
+    session.add(worker)
+    session.flush()
+    return worker.id
+
+
+def beat(session: Session, worker_id: UUID, swept: bool) -> None:
+    """Record a sign of life, and when a sweep was completed."""
+    at = instant_of(session)
+    values: dict[str, datetime] = {"heartbeat_at": at} | ({"swept_at": at} if swept else {})
+    session.execute(update(Worker).where(Worker.id == worker_id).values(**values))
+
+
+def stop_worker(session: Session, worker_id: UUID) -> None:
+    """Record an orderly end."""
+    session.execute(update(Worker).where(Worker.id == worker_id).values(stopped_at=instant_of(session)))
+
+
+def find_latest_worker(session: Session) -> Worker | None:
+    """The process that gave the last sign of life, or None."""
+    return session.scalar(select(Worker).order_by(Worker.heartbeat_at.desc()).limit(1))
+
+
+def list_dead_workers(session: Session, silent_since: datetime) -> list[UUID]:
+    """Workers without a sign of life since that instant that did not end in order."""
+    query = select(Worker.id).where(Worker.stopped_at.is_(None), Worker.heartbeat_at < silent_since)
+    return list(session.scalars(query))

@@ -1,0 +1,230 @@
+"""All writes of reminders, and the queries the planner and the lists need: the only file that writes a state.
+
+What a state should become is decided in `scheduler`; claims, marks and outcomes of the sender are in `db.sends`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.engine import instant_of
+from db.follow_up import CarePlan, Reminder, Review
+from db.states import (
+    ALLOWED_TRANSITIONS,
+    LIVE_STATES,
+    REASONS,
+    WAITING_STATES,
+    Audience,
+    CarePlanStatus,
+    Reason,
+    ReminderState,
+)
+
+SWEEP_ROWS = 1_000  # rows a sweep changes in one transaction, so that nobody waits for it
+_RUNNING = (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+
+
+class WrongTransition(Exception):
+    """A reminder was to take an arrow that does not exist: a fault of the program."""
+
+
+def check_transition(before: ReminderState, after: ReminderState, reason: Reason | None) -> None:
+    """Raise `WrongTransition` unless the arrow exists and the reason belongs to the state."""
+    if before is not after and after not in ALLOWED_TRANSITIONS[before]:
+        raise WrongTransition(f"a reminder cannot go from {before} to {after}")
+    check_reason(after, reason)
+
+
+def check_reason(state: ReminderState, reason: Reason | None) -> None:
+    """Raise `WrongTransition` unless the reason belongs to the state."""
+    optional = state in (ReminderState.SCHEDULED, ReminderState.SENDING, ReminderState.SENT)
+    if reason is None and optional:
+        return
+    if reason not in REASONS[state]:
+        raise WrongTransition(f"{reason} is no reason for {state}")
+
+
+def list_rows(session: Session, plan_ids: Sequence[UUID]) -> list[Reminder]:
+    """All reminders of care plans, locked for this transaction: a mark of the sender waits until it ends."""
+    query = select(Reminder).where(Reminder.care_plan_id.in_(plan_ids)).order_by(Reminder.id).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
+
+
+def insert_rows(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Store new reminders. `state` and `reason` have to belong together."""
+    for row in rows:
+        check_reason(row["state"], row["reason"])
+    if rows:
+        session.execute(insert(Reminder), [{**row, "changed_at": instant_of(session)} for row in rows])
+
+
+def change_row(session: Session, row: Reminder, state: ReminderState, reason: Reason | None, **values: Any) -> None:
+    """Change a live reminder of this transaction; a claim on it is void from here on (the fence rises)."""
+    check_transition(row.state, state, reason)
+    if row.state is ReminderState.SENDING and state is not ReminderState.SENDING:
+        row.fence += 1
+        row.worker_id = None
+    if (row.state, row.reason) != (state, reason):
+        row.state, row.reason = state, reason
+        row.changed_at = instant_of(session)
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def find_reminder(session: Session, reminder_id: UUID) -> Reminder | None:
+    """The reminder with that id, or None."""
+    return session.get(Reminder, reminder_id)
+
+
+def list_reminders(
+    session: Session,
+    state: ReminderState | None = None,
+    due_before: datetime | None = None,
+    patient_id: UUID | None = None,
+    treatment_id: UUID | None = None,
+    limit: int | None = None,
+) -> list[tuple[Reminder, UUID]]:
+    """Reminders with their treatment's id, by due time."""
+    query: Select[Any] = select(Reminder, CarePlan.treatment_id).join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+    if state is not None:
+        query = query.where(Reminder.state == state)
+    if due_before is not None:
+        query = query.where(Reminder.due_at < due_before)
+    if patient_id is not None:
+        query = query.where(Reminder.patient_id == patient_id)
+    if treatment_id is not None:
+        query = query.where(CarePlan.treatment_id == treatment_id)
+    query = query.order_by(Reminder.due_at, Reminder.step, Reminder.occurrence, Reminder.generation).limit(limit)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def list_last_left(session: Session, limit: int) -> list[Reminder]:
+    """What left last, the newest first."""
+    query = select(Reminder).where(Reminder.state == ReminderState.SENT)
+    return list(session.scalars(query.order_by(Reminder.changed_at.desc()).limit(limit)))
+
+
+def list_next_to_leave(session: Session, limit: int) -> list[Reminder]:
+    """What leaves next."""
+    query = select(Reminder).where(_waiting(), Reminder.audience == Audience.PATIENT)
+    return list(session.scalars(query.order_by(Reminder.ready_at).limit(limit)))
+
+
+def list_sent_with_template(session: Session, patient_id: UUID, limit: int) -> list[Reminder]:
+    """What left for one patient, the newest first."""
+    query = select(Reminder).where(Reminder.patient_id == patient_id, Reminder.state == ReminderState.SENT)
+    return list(session.scalars(query.order_by(Reminder.sent_at.desc()).limit(limit)))
+
+
+def count_by_state(session: Session) -> dict[ReminderState, int]:
+    """How many reminders are in each state; states without any are 0."""
+    counted = dict(session.execute(select(Reminder.state, func.count()).group_by(Reminder.state)).tuples().all())
+    return {state: counted.get(state, 0) for state in ReminderState}
+
+
+def count_by_reason(session: Session, state: ReminderState) -> dict[Reason, int]:
+    """How many reminders of a state have each reason."""
+    query = select(Reminder.reason, func.count()).where(Reminder.state == state).group_by(Reminder.reason)
+    return {reason: count for reason, count in session.execute(query).tuples() if reason is not None}
+
+
+def count_due(session: Session, now: datetime) -> int:
+    """How many messages to patients could leave now."""
+    query = select(func.count()).where(_waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)
+    return session.scalar(query) or 0
+
+
+def find_oldest_due(session: Session, now: datetime) -> datetime | None:
+    """Since when the longest waiting message to a patient could have left; None while nothing waits."""
+    query = select(func.min(Reminder.ready_at)).where(
+        _waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT
+    )
+    return session.scalar(query)
+
+
+def find_next_ready(session: Session) -> datetime | None:
+    """When the next reminder needs the sender or the sweep; None when nothing waits."""
+    return session.scalar(select(func.min(Reminder.ready_at)).where(_waiting()))
+
+
+def expire(session: Session, now: datetime) -> list[UUID]:
+    """Live reminders past their end become missed, but for what only a person may end; ids of their care plans.
+
+    An unknown one may have arrived, a line for staff stays until it is finished, and what is on the wire belongs to
+    the sender.
+    """
+    kept = and_(
+        Reminder.state == ReminderState.HELD,
+        Reminder.reason.in_((Reason.UNKNOWN, Reason.FOR_STAFF)),
+    )
+    ripe = (
+        select(Reminder.id)
+        .where(
+            _live(),
+            Reminder.expires_at <= now,
+            Reminder.state != ReminderState.SENDING,
+            ~kept,
+            or_(Reminder.audience == Audience.PATIENT, Reminder.state == ReminderState.HELD),
+        )
+        .order_by(Reminder.expires_at)
+        .limit(SWEEP_ROWS)
+    )
+    changed = session.execute(
+        update(Reminder)
+        .where(Reminder.id.in_(ripe.with_for_update(skip_locked=True)))
+        .values(state=ReminderState.MISSED, reason=Reason.EXPIRED, changed_at=now)
+        .returning(Reminder.care_plan_id)
+        .execution_options(synchronize_session=False)
+    )
+    return list(set(changed.scalars()))
+
+
+def raise_staff_lines(session: Session, now: datetime) -> int:
+    """Lines for staff whose time has come are held for them; how many."""
+    ripe = (
+        select(Reminder.id)
+        .where(_waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.STAFF)
+        .limit(SWEEP_ROWS)
+    )
+    changed = session.execute(
+        update(Reminder)
+        .where(Reminder.id.in_(ripe.with_for_update(skip_locked=True)))
+        .values(state=ReminderState.HELD, reason=Reason.FOR_STAFF, changed_at=now)
+        .returning(Reminder.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(changed.scalars().all())
+
+
+def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
+    """Running care plans without a live reminder are completed."""
+    ids = list(plan_ids)
+    if not ids:
+        return
+    alive = select(Reminder.id).where(Reminder.care_plan_id == CarePlan.id, _live()).exists()
+    done = session.scalars(
+        update(CarePlan)
+        .where(CarePlan.id.in_(ids), CarePlan.status.in_(_RUNNING), ~alive)
+        .values(status=CarePlanStatus.COMPLETED)
+        .returning(CarePlan.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    if done:
+        session.execute(
+            update(Review)
+            .where(Review.care_plan_id.in_(done))
+            .values(open=False)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _waiting() -> ColumnElement[bool]:
+    return Reminder.state.in_(sorted(WAITING_STATES))
+
+
+def _live() -> ColumnElement[bool]:
+    return Reminder.state.in_(sorted(LIVE_STATES))

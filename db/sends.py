@@ -1,0 +1,255 @@
+"""What the sender writes: claims, marks before the first content byte, outcomes, recovery.
+
+Every write is conditional on state, worker and fence, so that a stop that was committed first wins.
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CursorResult, select, update
+from sqlalchemy.orm import Session
+
+from db.engine import instant_of
+from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy
+from db.records import Patient
+from db.reminders import check_transition
+from db.sealed import open_bytes, place, seal_bytes
+from db.states import WAITING_STATES, AttemptOutcome, Audience, GateState, Reason, ReminderState
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reminder that a worker has taken: valid while state, worker and fence are unchanged."""
+
+    reminder_id: UUID
+    patient_id: UUID
+    care_plan_id: UUID
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What becomes durable before the first content byte."""
+
+    claim: Claim
+    worker_id: UUID
+    email_version: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended and what the reminder becomes."""
+
+    reminder_id: UUID
+    attempt: int | None  # None: it ended before a mark
+    fence: int
+    outcome: AttemptOutcome
+    phase: str | None
+    code: int | None
+    enhanced: str | None
+    reply: str | None
+    state: ReminderState
+    reason: Reason | None
+    ready_at: datetime | None = None  # when it may be tried again
+
+
+def claim_due(session: Session, worker_id: UUID, now: datetime, limit: int) -> list[Claim]:
+    """Take up to `limit` due messages to patients while the gate is open; others skip what one has taken."""
+    due = (
+        select(Reminder.id)
+        .where(
+            Reminder.state.in_(sorted(WAITING_STATES)),
+            Reminder.ready_at <= now,
+            Reminder.audience == Audience.PATIENT,
+            Reminder.expires_at > now,
+        )
+        .order_by(Reminder.ready_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    taken = session.execute(
+        update(Reminder)
+        .where(Reminder.id.in_(due), _gate_open())
+        .values(
+            state=ReminderState.SENDING,
+            reason=None,
+            worker_id=worker_id,
+            fence=Reminder.fence + 1,
+            changed_at=now,
+        )
+        .returning(Reminder.id, Reminder.patient_id, Reminder.care_plan_id, Reminder.fence, Reminder.ready_at)
+        .execution_options(synchronize_session=False)
+    ).all()
+    ordered = sorted(taken, key=lambda row: row.ready_at)  # RETURNING gives no order
+    return [Claim(row.id, row.patient_id, row.care_plan_id, row.fence) for row in ordered]
+
+
+def give_back(session: Session, claim: Claim, ready_at: datetime | None = None, error: bool = False) -> bool:
+    """Return a claim that was never marked; False when it is not ours any more."""
+    values: dict[str, Any] = {"state": ReminderState.SCHEDULED, "worker_id": None, "fence": Reminder.fence + 1}
+    values["changed_at"] = instant_of(session)
+    if ready_at is not None:
+        values["ready_at"] = ready_at
+    if error:
+        values["errors"] = Reminder.errors + 1
+    return _change_claimed(session, claim, values)
+
+
+def hold_claimed(session: Session, claim: Claim, reason: Reason) -> bool:
+    """Hold a claim that was never marked; False when it is not ours any more."""
+    values = {"state": ReminderState.HELD, "reason": reason, "worker_id": None, "fence": Reminder.fence + 1}
+    return _change_claimed(session, claim, {**values, "changed_at": instant_of(session)})
+
+
+def miss_claimed(session: Session, claim: Claim) -> bool:
+    """A claim whose end came before its mark becomes missed; False when it is not ours any more."""
+    values = {"state": ReminderState.MISSED, "reason": Reason.EXPIRED, "worker_id": None, "fence": Reminder.fence + 1}
+    return _change_claimed(session, claim, {**values, "changed_at": instant_of(session)})
+
+
+def mark(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
+    """Open an attempt for each mark that still holds; attempt numbers by reminder id.
+
+    Holds means: the reminder is claimed by this worker under this fence, the gate is open and her address is the
+    one it was written for. A reminder that is absent from the result must not be handed over.
+    """
+    number = session.execute(select(Gate.last_attempt).with_for_update()).scalar_one()
+    opened: dict[UUID, int] = {}
+    at = instant_of(session)
+    for wanted in marks:
+        claim = wanted.claim
+        same_address = (
+            select(Patient.id)
+            .where(Patient.id == claim.patient_id, Patient.email_version == wanted.email_version)
+            .exists()
+        )
+        result = session.execute(
+            update(Reminder)
+            .where(
+                Reminder.id == claim.reminder_id,
+                Reminder.state == ReminderState.SENDING,
+                Reminder.worker_id == wanted.worker_id,
+                Reminder.fence == claim.fence,
+                Reminder.open_attempt.is_(None),
+                Reminder.expires_at > at,
+                _gate_open(),
+                same_address,
+            )
+            .values(open_attempt=number + 1, attempts=Reminder.attempts + 1)
+            .execution_options(synchronize_session=False)
+        )
+        if _rows(result) != 1:
+            continue
+        number += 1
+        opened[claim.reminder_id] = number
+        session.add(
+            DeliveryAttempt(
+                number=number,
+                reminder_id=claim.reminder_id,
+                patient_id=claim.patient_id,
+                worker_id=wanted.worker_id,
+                fence=claim.fence,
+                email_version=wanted.email_version,
+                marked_at=at,
+                outcome=AttemptOutcome.OPEN,
+            )
+        )
+        sealed = seal_bytes(session, claim.patient_id, _copy_place(number), zlib.compress(wanted.content, 6))
+        session.flush()
+        session.add(
+            SentCopy(attempt=number, reminder_id=claim.reminder_id, patient_id=claim.patient_id, content_sealed=sealed)
+        )
+    if opened:
+        session.execute(update(Gate).values(last_attempt=number))
+    return opened
+
+
+def record(session: Session, ended: Outcome) -> Reminder | None:
+    """Write how an attempt ended; None when the reminder is not under this fence any more.
+
+    The attempt's own row always takes the outcome: what happened on the wire happened.
+    """
+    at = instant_of(session)
+    row = session.get(Reminder, ended.reminder_id, populate_existing=True, with_for_update=True)
+    if ended.attempt is not None:
+        attempt = session.get(DeliveryAttempt, ended.attempt)
+        if attempt is not None and attempt.outcome is AttemptOutcome.OPEN:
+            attempt.outcome = ended.outcome
+            attempt.phase = ended.phase
+            attempt.code = ended.code
+            attempt.enhanced = ended.enhanced
+            attempt.reply = ended.reply
+            attempt.recorded_at = at
+    if row is None or row.fence != ended.fence or row.open_attempt != ended.attempt:
+        return None
+    check_transition(row.state, ended.state, ended.reason)
+    row.state, row.reason = ended.state, ended.reason
+    row.changed_at = at
+    row.open_attempt = None
+    row.worker_id = None
+    row.fence += 1
+    if ended.outcome is AttemptOutcome.UNKNOWN:
+        row.unknowns += 1
+    if ended.state is ReminderState.SENT:
+        row.sent_at = at
+    if ended.ready_at is not None:
+        row.ready_at = ended.ready_at
+    return row
+
+
+def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:
+    """What these workers had claimed."""
+    query = select(Reminder).where(Reminder.state == ReminderState.SENDING, Reminder.worker_id.in_(list(worker_ids)))
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
+def list_foreign_claims(session: Session, worker_id: UUID) -> list[Reminder]:
+    """What any other worker had claimed: on SQLite, where one process sends, they are all dead."""
+    query = select(Reminder).where(Reminder.state == ReminderState.SENDING, Reminder.worker_id != worker_id)
+    return list(session.scalars(query))
+
+
+def list_attempts(session: Session, reminder_id: UUID) -> list[DeliveryAttempt]:
+    """All tries of a reminder, the first first."""
+    query = select(DeliveryAttempt).where(DeliveryAttempt.reminder_id == reminder_id)
+    return list(session.scalars(query.order_by(DeliveryAttempt.number)))
+
+
+def read_copy(session: Session, attempt: int) -> bytes | None:
+    """The exact bytes of an attempt, or None."""
+    copy = session.get(SentCopy, attempt)
+    if copy is None:
+        return None
+    return zlib.decompress(open_bytes(session, copy.patient_id, _copy_place(attempt), copy.content_sealed))
+
+
+def _copy_place(attempt: int) -> str:
+    return place("sent_copies", "content", UUID(int=attempt))
+
+
+def _gate_open() -> Any:
+    return select(Gate.id).where(Gate.id == 1, Gate.state == GateState.OPEN).exists()
+
+
+def _change_claimed(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
+    result = session.execute(
+        update(Reminder)
+        .where(
+            Reminder.id == claim.reminder_id,
+            Reminder.state == ReminderState.SENDING,
+            Reminder.fence == claim.fence,
+            Reminder.open_attempt.is_(None),
+        )
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    return _rows(result) == 1
+
+
+def _rows(result: Any) -> int:
+    return result.rowcount if isinstance(result, CursorResult) else 0
