@@ -1,0 +1,260 @@
+"""Replanning: load what planning reads of one patient, plan her, apply the difference in the same transaction.
+
+Every use case that records a fact calls `replan`; there is no second way to change a plan.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import care_plans as stored
+from db import patients, reminders, treatments
+from db.engine import instant_of
+from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision, Review
+from db.records import Patient, Treatment, TreatmentVersion
+from db.states import Reason, ReminderState, TreatmentStatus
+from db.types import new_id
+from scheduler.clinic import Clinic
+from scheduler.kill_points import reach
+from scheduler.library import Shelf
+from scheduler.mime import make_message_id
+from scheduler.planning.facts import Decision, Event, Moment, PatientFacts, PlanFacts, Question, Stored
+from scheduler.planning.patient_plan import PatientPlan, ReviewRow, plan_patient
+from scheduler.planning.reconcile import Insert, Timing
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What the database holds of one patient, as planning reads it, beside the rows it came from."""
+
+    patient: PatientFacts
+    plans: list[PlanFacts]
+    rows: list[Stored]
+    questions: list[Question]
+    plan_rows: dict[UUID, CarePlan]
+    reminder_rows: dict[UUID, Reminder]
+    question_rows: list[PlanQuestion]
+
+
+def replan(session: Session, clinic: Clinic, patient_id: UUID) -> PatientPlan:
+    """Plan one patient from her facts and store the difference. Locks her row first."""
+    patient = patients.lock_patient(session, patient_id)
+    if patient is None:
+        raise LookupError("the patient to plan does not exist")
+    session.flush()
+    loaded = load(session, clinic, patient)
+    result = plan_patient(
+        loaded.patient, loaded.plans, loaded.rows, loaded.questions, instant_of(session), clinic.rules
+    )
+    apply(session, clinic, patient_id, loaded, result)
+    reach("plan_before_commit")
+    return result
+
+
+def load(session: Session, clinic: Clinic, patient: Patient) -> Loaded:
+    """All that planning reads of one patient; her live reminders are locked."""
+    plan_rows = stored.list_plans(session, patient.id)
+    ids = [row.id for row in plan_rows]
+    shelf = clinic.library.shelf(session)
+    rows = reminders.list_rows(session, ids) if ids else []
+    questions = stored.list_questions(session, ids) if ids else []
+    events = stored.list_events(session, ids) if ids else []
+    decisions = stored.list_decisions(session, ids) if ids else []
+    stop = patients.find_stop(session, patient.id)
+    facts = PatientFacts(
+        zone=patient.time_zone,
+        address=patients.find_address_state(session, patient),
+        consent=patients.list_consent(session, [patient.id])[patient.id],
+        stopped=stop.reason if stop else None,
+        birth_date=patient.birth_date,
+    )
+    plans = []
+    for row in plan_rows:
+        treatment = treatments.find_treatment(session, row.treatment_id)
+        if treatment is None:
+            raise LookupError("a care plan without its treatment")
+        content = treatments.get_content(session, row.treatment_id)
+        plans.append(_plan_facts(row, treatment, content, events, decisions, shelf, patient.language))
+    return Loaded(
+        patient=facts,
+        plans=plans,
+        rows=[stored_row(row) for row in rows],
+        questions=[_question(row) for row in questions],
+        plan_rows={row.id: row for row in plan_rows},
+        reminder_rows={row.id: row for row in rows},
+        question_rows=questions,
+    )
+
+
+def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, result: PatientPlan) -> None:
+    """Store a difference: rows, reviews, questions and the status of each care plan."""
+    for change in result.difference.changes:
+        values: dict[str, Any] = {} if change.timing is None else _timing_values(change.timing)
+        if change.basis is not None:
+            values["basis"] = change.basis
+        row = loaded.reminder_rows[change.row.id]
+        reminders.change_row(session, row, change.verdict.state, change.verdict.reason, **values)
+        if row.state is ReminderState.SENT and row.sent_at is None:
+            row.sent_at = row.changed_at  # staff found that an unknown one had arrived
+    session.flush()  # a key's earlier generation has to leave the live index before the next enters
+    reminders.insert_rows(
+        session, [reminder_values(clinic, patient_id, insert) for insert in result.difference.inserts]
+    )
+    for plan_id, status in result.statuses.items():
+        plan = loaded.plan_rows[plan_id]
+        plan.status = status
+        plan.planned_with = clinic.fingerprint
+    _store_reviews(session, patient_id, result.reviews, list(loaded.plan_rows))
+    by_topic = {_topic(question): question for question in loaded.question_rows}
+    stored.close_questions(session, [by_topic[_topic(question)].id for question in result.answered])
+    for question in result.ask:
+        session.add(
+            PlanQuestion(
+                id=new_id(),
+                care_plan_id=question.plan_id,
+                patient_id=patient_id,
+                kind=question.kind,
+                step=question.step,
+                occurrence=question.occurrence,
+                generation=question.generation,
+                told=question.told,
+                now_basis=question.now_basis,
+                asked_at=instant_of(session),
+            )
+        )
+    session.flush()
+
+
+def reminder_values(clinic: Clinic, patient_id: UUID, insert: Insert) -> dict[str, Any]:
+    """The row of a new reminder; its Message-ID is made here, once, and reused by every attempt."""
+    item = insert.item
+    return {
+        "id": new_id(),
+        "care_plan_id": item.plan.id,
+        "patient_id": patient_id,
+        "step": item.step.key,
+        "occurrence": item.occurrence,
+        "generation": insert.generation,
+        "kind": item.step.kind,
+        "audience": item.step.audience,
+        "template": item.step.template,
+        "on_unknown": item.step.on_unknown,
+        "state": insert.verdict.state,
+        "reason": insert.verdict.reason,
+        "basis": item.basis,
+        "message_id": make_message_id(clinic.settings.message_domain),
+        **_timing_values(insert.timing),
+    }
+
+
+def stored_row(row: Reminder) -> Stored:
+    """A reminder row as planning reads it."""
+    return Stored(
+        id=row.id,
+        plan_id=row.care_plan_id,
+        step=row.step,
+        occurrence=row.occurrence,
+        generation=row.generation,
+        state=row.state,
+        reason=row.reason,
+        basis=row.basis,
+        due_at=row.due_at,
+        due_local=row.due_local,
+        zone=row.zone,
+        ready_at=row.ready_at,
+        expires_at=row.expires_at,
+        changed_at=row.changed_at,
+        not_before=row.not_before,
+        open_attempt=row.open_attempt is not None,
+    )
+
+
+def moment_of(content: TreatmentVersion) -> Moment:
+    """When a treatment was done, as entered."""
+    return Moment(datetime.fromisoformat(content.treated_local), content.treated_zone, content.treated_at)
+
+
+def _plan_facts(
+    row: CarePlan,
+    treatment: Treatment,
+    content: TreatmentVersion,
+    events: Sequence[CareEvent],
+    decisions: Sequence[ReminderDecision],
+    shelf: Shelf,
+    language: str,
+) -> PlanFacts:
+    shelved = shelf.get(row.protocol_version_id)
+    cancelled = None
+    if treatment.status is TreatmentStatus.CANCELLED:
+        cancelled = Reason.REASSIGNED if treatment.reassigned_to_id else Reason.TREATMENT_CANCELLED
+    return PlanFacts(
+        id=row.id,
+        protocol=shelved.protocol,
+        treated=moment_of(content),
+        entered_at=treatment.entered_at,
+        approved=shelved.approved,
+        approved_templates=shelf.sendable(shelved.protocol, language),
+        cancelled=cancelled,
+        keeps_earlier=row.keeps_earlier,
+        starts_held=row.starts_held,
+        past_override=row.past_override,
+        age_overridden=row.age_override_sealed is not None,
+        events=tuple(_event(event) for event in events if event.care_plan_id == row.id),
+        decisions=tuple(
+            Decision(d.step, d.occurrence, d.generation, d.kind, d.recorded_at)
+            for d in decisions
+            if d.care_plan_id == row.id
+        ),
+    )
+
+
+def _event(row: CareEvent) -> Event:
+    at = Moment(datetime.fromisoformat(row.occurred_local), row.zone, row.occurred_at)
+    return Event(row.id, row.kind, at, row.recorded_at, row.review)
+
+
+def _question(row: PlanQuestion) -> Question:
+    return Question(
+        plan_id=row.care_plan_id,
+        kind=row.kind,
+        step=row.step,
+        occurrence=row.occurrence,
+        generation=row.generation,
+        told=row.told,
+        now_basis=row.now_basis,
+        asked_at=row.asked_at,
+        closed=row.closed_at is not None,
+    )
+
+
+def _topic(question: Question | PlanQuestion) -> tuple[object, ...]:
+    plan_id = question.plan_id if isinstance(question, Question) else question.care_plan_id
+    return (plan_id, question.step, question.occurrence, question.generation, question.kind, question.now_basis)
+
+
+def _timing_values(timing: Timing) -> dict[str, Any]:
+    return {
+        "due_at": timing.due_at,
+        "due_local": timing.due_local.isoformat(timespec="seconds"),
+        "zone": timing.zone,
+        "not_before": timing.not_before,
+        "ready_at": timing.ready_at,
+        "expires_at": timing.expires_at,
+    }
+
+
+def _store_reviews(session: Session, patient_id: UUID, rows: Sequence[ReviewRow], plan_ids: Sequence[UUID]) -> None:
+    known = {(row.care_plan_id, row.key): row for row in stored.list_reviews(session, plan_ids)} if plan_ids else {}
+    for wanted in rows:
+        row = known.pop((wanted.plan_id, wanted.key), None)
+        if row is None:
+            row = Review(id=new_id(), care_plan_id=wanted.plan_id, patient_id=patient_id, key=wanted.key)
+            session.add(row)
+        row.place, row.status, row.open = wanted.place, wanted.status, wanted.open
+        row.due_on, row.latest_on, row.visit_at = wanted.due_on, wanted.latest_on, wanted.visit_at
+    for gone in known.values():  # a draft protocol lost a review
+        session.delete(gone)

@@ -1,0 +1,127 @@
+"""Use cases about the events of a care plan: record one, retract one; the plan follows in the same transaction."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import audit
+from db import care_plans as stored
+from db import patients as stored_patients
+from db import treatments as stored_treatments
+from db.follow_up import CareEvent, CarePlan
+from db.records import Treatment
+from db.states import EventKind, TreatmentStatus
+from scheduler import patients, treatments
+from scheduler.care_plans import load, replan
+from scheduler.clinic import Clinic
+from scheduler.entries import check_moment, clean_text
+from scheduler.errors import InvalidInput, NotFound, Refused
+from scheduler.local_time import to_wall
+from scheduler.planning.course import first_open_review
+from scheduler.planning.facts import Moment, PlanFacts
+from scheduler.planning.patient_plan import PatientPlan
+
+REVIEW_KINDS = frozenset(
+    {EventKind.REVIEW_BOOKED, EventKind.REVIEW_CANCELLED, EventKind.REVIEW_MISSED, EventKind.REVIEW_COMPLETED}
+)
+# Their time is when something will be; everything else has happened.
+_AHEAD = frozenset({EventKind.REVIEW_BOOKED, EventKind.SESSION_BOOKED, EventKind.SOLO_STARTED})
+_NEED_A_TIME = frozenset({EventKind.REVIEW_BOOKED})
+CLOCK_SLACK = timedelta(minutes=5)  # a phone's clock may run ahead of ours
+
+
+def record(
+    clinic: Clinic,
+    actor: str,
+    treatment_id: UUID,
+    kind: EventKind,
+    at: str | None = None,
+    review: str | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> tuple[UUID, PatientPlan]:
+    """Record an event and replan. `at` is local to the clinic; default now.
+
+    Raises `InvalidInput` for a wrong review, time or field, `Refused` for a cancelled treatment.
+    """
+    now = clinic.clock.now()
+    texts = {}
+    for key, text in (fields or {}).items():
+        texts[key], problem = clean_text(text, f"field {key}", 4_000)
+        if problem:
+            raise InvalidInput(problem)
+    with clinic.store.write(actor, now) as session:
+        treatment = treatments.get(session, treatment_id)
+        plan = treatments.get_plan(session, treatment_id)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            raise Refused("the treatment was cancelled: nothing more is recorded for its plan")
+        stored_patients.lock_patient(session, treatment.patient_id)
+        named = _review(session, clinic, treatment, plan, kind, review)
+        moment = _moment(clinic, kind, at)
+        if kind not in _AHEAD and moment.instant > now + CLOCK_SLACK:
+            raise InvalidInput(f"at: {kind.value} at {at} lies in the future; it is recorded once it has happened")
+        wall = moment.wall.isoformat(timespec="seconds")
+        event = stored.add_event(session, plan, kind, named, moment.instant, wall, moment.zone, texts)
+        if kind is EventKind.COMPLICATION:
+            stored_treatments.add_adverse_event(session, treatment, event.id, moment.instant, texts)
+        if kind is EventKind.COMPLICATION_RESOLVED:
+            stored_treatments.resolve_adverse_events(session, treatment.id, event.id)
+        audit.record(session, f"event.{kind.value}", "event", event.id, treatment.patient_id, texts)
+        return event.id, replan(session, clinic, treatment.patient_id)
+
+
+def retract(clinic: Clinic, actor: str, event_id: UUID, reason: str) -> PatientPlan:
+    """Take back an event that was entered wrongly; it stays readable and no longer counts."""
+    if not reason.strip():
+        raise InvalidInput("a reason is needed to retract an event")
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        event = get(session, event_id)
+        if stored.is_retracted(session, event_id):
+            raise Refused("the event is retracted already")
+        stored_patients.lock_patient(session, event.patient_id)
+        stored.retract_event(session, event, reason)
+        audit.record(session, "event.retracted", "event", event.id, event.patient_id, ["retraction"])
+        return replan(session, clinic, event.patient_id)
+
+
+def get(session: Session, event_id: UUID) -> CareEvent:
+    """The event with that id. Raises `NotFound`."""
+    event = stored.find_event(session, event_id)
+    if event is None:
+        raise NotFound(f"there is no event {event_id}")
+    return event
+
+
+def _moment(clinic: Clinic, kind: EventKind, at: str | None) -> Moment:
+    zone = clinic.settings.clinic_time_zone
+    if at is not None:
+        return check_moment(at, zone)
+    if kind in _NEED_A_TIME:
+        raise InvalidInput("at: say when the visit starts, like --at 2026-12-08T14:00")
+    now = clinic.clock.now()
+    return Moment(to_wall(now, zone), zone, now)
+
+
+def _review(
+    session: Session, clinic: Clinic, treatment: Treatment, plan: CarePlan, kind: EventKind, named: str | None
+) -> str | None:
+    facts = _facts(session, clinic, treatment, plan)
+    keys = [rule.key for rule in facts.protocol.reviews]
+    if kind not in REVIEW_KINDS:
+        if named is not None:
+            raise InvalidInput(f"review: {kind.value} is not about a review; leave --review out")
+        return None
+    if not keys:
+        raise InvalidInput(f'review: the protocol "{facts.protocol.key}" has no reviews')
+    if named is not None and named not in keys:
+        raise InvalidInput(f'review: "{named}" is none of {", ".join(keys)}')
+    found = named or first_open_review(facts)
+    if found is None:
+        raise InvalidInput(f"review: all reviews are completed; name one of {', '.join(keys)} to correct it")
+    return found
+
+
+def _facts(session: Session, clinic: Clinic, treatment: Treatment, plan: CarePlan) -> PlanFacts:
+    patient = patients.get(session, treatment.patient_id)
+    return next(facts for facts in load(session, clinic, patient).plans if facts.id == plan.id)

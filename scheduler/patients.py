@@ -1,0 +1,124 @@
+"""Use cases about a patient: enter her, change her, stop and resume messages. One transaction each.
+
+What staff may type is checked in `scheduler.entries`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import audit
+from db import patients as stored
+from db.records import Patient
+from db.states import AddressFactKind, Level, StopReason, Topic
+from scheduler.care_plans import replan
+from scheduler.clinic import Clinic
+from scheduler.entries import PatientForm, check_change, check_patient
+from scheduler.errors import InvalidInput, NotFound, Refused
+
+CONSENT_WORDING = "1"  # the wording of docs/consent-wording.md that staff read out
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A patient that was entered, and what staff should look at."""
+
+    patient_id: UUID
+    warnings: Sequence[str]
+
+
+def add(clinic: Clinic, actor: str, form: PatientForm) -> Entered:
+    """Enter a patient. Raises `InvalidInput` naming every wrong field; a shared address is only a warning."""
+    now = clinic.clock.now()
+    entry, said = check_patient(form, clinic.settings, now.date())
+    with clinic.store.write(actor, now) as session:
+        if entry.record_number and stored.find_by_record_number(session, entry.record_number):
+            raise InvalidInput(f'record number "{entry.record_number}" belongs to another patient already')
+        warnings = []
+        if entry.email and stored.list_by_email(session, entry.email):
+            warnings.append("another patient has the same e-mail address; mails to both will reach it")
+        patient = stored.add_patient(session, entry)
+        audit.record(session, "patient.added", "patient", patient.id, patient.id, _filled(form))
+        _record_consent(session, patient, said.consent)
+        if entry.level is Level.FULL:
+            stored.add_consent(session, patient.id, Topic.FULL_TEXT, True, CONSENT_WORDING)
+        if said.confirmed:
+            stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
+        return Entered(patient.id, warnings)
+
+
+def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, str | None]) -> Sequence[str]:
+    """Change what is known about a patient and replan her; returns warnings.
+
+    `values` are the options of `patient set` by field name; an empty text removes an optional value. A new address
+    is unconfirmed until `confirmed` says otherwise.
+    """
+    now = clinic.clock.now()
+    fields, said = check_change(values, clinic.settings, now.date())
+    with clinic.store.write(actor, now) as session:
+        patient = get(session, patient_id)
+        number = fields.get("record_number")
+        other = stored.find_by_record_number(session, number) if number else None
+        if other is not None and other.id != patient.id:
+            raise InvalidInput(f'record number "{number}" belongs to another patient already')
+        email = fields.get("email")
+        warnings = []
+        if email and any(row.id != patient.id for row in stored.list_by_email(session, email)):
+            warnings.append("another patient has the same e-mail address; mails to both will reach it")
+        stored.change_patient(session, patient, fields)
+        audit.record(session, "patient.changed", "patient", patient.id, patient.id, values.keys())
+        _record_consent(session, patient, said.consent)
+        if fields.get("level") == Level.FULL:
+            stored.add_consent(session, patient.id, Topic.FULL_TEXT, True, CONSENT_WORDING)
+        if said.confirmed:
+            if patient.email_sealed is None:
+                raise InvalidInput("there is no e-mail address to confirm")
+            stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
+        session.flush()
+        replan(session, clinic, patient.id)
+        return warnings
+
+
+def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note: str | None = None) -> None:
+    """Stop all messages to a patient at once."""
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        patient = get(session, patient_id)
+        stored.add_stop(session, patient.id, reason, note)
+        audit.record(session, "patient.stopped", "patient", patient.id, patient.id, ["stop"])
+        session.flush()
+        replan(session, clinic, patient.id)
+
+
+def resume(clinic: Clinic, actor: str, patient_id: UUID, reason: str) -> None:
+    """Permit messages again; what is still ahead is planned anew. Raises `Refused` when nothing was stopped."""
+    if not reason.strip():
+        raise InvalidInput("a reason is needed to permit messages again")
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        patient = get(session, patient_id)
+        if stored.find_stop(session, patient.id) is None:
+            raise Refused("messages to this patient are not stopped")
+        stored.add_stop(session, patient.id, None, reason)
+        audit.record(session, "patient.resumed", "patient", patient.id, patient.id, ["stop"])
+        session.flush()
+        replan(session, clinic, patient.id)
+
+
+def get(session: Session, patient_id: UUID) -> Patient:
+    """The patient with that id. Raises `NotFound`."""
+    patient = stored.find_patient(session, patient_id)
+    if patient is None:
+        raise NotFound(f"there is no patient {patient_id}")
+    return patient
+
+
+def _record_consent(session: Session, patient: Patient, consent: Mapping[Topic, bool]) -> None:
+    for topic, granted in consent.items():
+        stored.add_consent(session, patient.id, topic, granted, CONSENT_WORDING)
+    if consent:
+        audit.record(session, "consent.recorded", "patient", patient.id, patient.id, consent.keys())
+
+
+def _filled(form: PatientForm) -> list[str]:
+    return [name for name in form.__dataclass_fields__ if getattr(form, name) is not None]

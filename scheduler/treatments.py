@@ -1,0 +1,336 @@
+"""Use cases about a treatment: enter it (its plan starts in the same transaction), move, reassign, cancel it.
+
+Events of its care plan are in `scheduler.events`, its reminders' decisions in `scheduler.decisions`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import audit
+from db import care_plans as stored_plans
+from db import patients as stored_patients
+from db import treatments as stored
+from db.engine import instant_of
+from db.follow_up import CarePlan
+from db.records import Patient, Treatment
+from db.reminders import list_reminders
+from db.states import CarePlanStatus, Past, ReminderState, ReviewStatus, TreatmentStatus
+from db.treatments import TreatmentEntry
+from db.types import new_id
+from scheduler import patients
+from scheduler.care_plans import load, moment_of, replan
+from scheduler.clinic import Clinic
+from scheduler.entries import check_moment, clean_text
+from scheduler.errors import InvalidInput, NotFound, Refused
+from scheduler.kill_points import reach
+from scheduler.library import ShelvedProtocol
+from scheduler.planning.course import follow
+from scheduler.planning.facts import Moment
+from scheduler.planning.patient_plan import PatientPlan, plan_patient
+from scheduler.planning.protocol import OnNewTreatment
+from scheduler.planning.verdict import age_on
+from scheduler.record_fields import check_fields
+
+OLDEST_TREATMENT_YEARS = 30
+FURTHEST_TREATMENT_YEARS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TreatmentForm:
+    """The fields of `treatment add`, as typed."""
+
+    protocol: str
+    at: str
+    zone: str | None = None
+    clinician: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    past: Past | None = None
+    replaces: bool | None = None  # the answer where a protocol asks what a second treatment does
+    age_override: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A treatment that was entered and the plan that follows from it."""
+
+    treatment_id: UUID
+    notes: Sequence[str]  # what staff should know: the plan is a draft, a booked visit of the earlier plan …
+
+
+def add(clinic: Clinic, actor: str, patient_id: UUID, form: TreatmentForm) -> Started:
+    """Enter a treatment and start its plan. Raises `InvalidInput`, `NotFound` or `Refused`; nothing is half done."""
+    now = clinic.clock.now()
+    with clinic.store.write(actor, now) as session:
+        problems = clinic.library.read_files(session).problems
+        patient = patients.get(session, patient_id)
+        stored_patients.lock_patient(session, patient.id)
+        shelved = clinic.library.shelf(session).for_new_treatment(form.protocol)
+        entry = check_entry(clinic, shelved, form, now.date())
+        if _is_there(session, patient.id, form.protocol, entry):
+            raise Refused("this treatment is entered already: same patient, same protocol, same time")
+        check_age(patient.birth_date, shelved, entry, form.age_override)
+        earlier = running_plans(session, patient.id, form.protocol)
+        keeps = keeps_earlier(shelved, bool(earlier), form.replaces)
+        plan = start(session, patient, shelved, entry, form, keeps)
+        audit.record(session, "treatment.added", "treatment", plan.treatment_id, patient.id, sorted(entry.fields))
+        replan(session, clinic, patient.id)
+        notes = _notes(session, clinic, shelved, earlier, keeps)
+        treatment_id = plan.treatment_id
+    reach("plan_after_commit")
+    mine = [problem for problem in problems if problem.startswith(f"{form.protocol}.toml")]
+    return Started(treatment_id, [*notes, *mine])
+
+
+def start(
+    session: Session,
+    patient: Patient,
+    shelved: ShelvedProtocol,
+    entry: TreatmentEntry,
+    form: TreatmentForm,
+    keeps: bool,
+) -> CarePlan:
+    """Store a treatment with its care plan; planning it is the caller's next step."""
+    treatment = stored.add_treatment(session, patient.id, form.protocol, entry)
+    plan = CarePlan(
+        id=new_id(),
+        patient_id=patient.id,
+        treatment_id=treatment.id,
+        protocol_version_id=shelved.version_id,
+        status=CarePlanStatus.ACTIVE,
+        past_override=form.past,
+        keeps_earlier=keeps,
+        created_at=instant_of(session),
+    )
+    session.add(plan)
+    plan.age_override = form.age_override
+    session.flush()
+    return plan
+
+
+def check_entry(clinic: Clinic, shelved: ShelvedProtocol, form: TreatmentForm, today: date) -> TreatmentEntry:
+    """A treatment from a form. Raises `InvalidInput` with every problem."""
+    zone = form.zone or clinic.settings.clinic_time_zone
+    moment = check_moment(form.at, zone)
+    problems = []
+    years = moment.wall.year - today.year
+    if years < -OLDEST_TREATMENT_YEARS or years > FURTHEST_TREATMENT_YEARS:
+        problems.append(
+            f"at: {form.at} is more than {OLDEST_TREATMENT_YEARS} years ago or {FURTHEST_TREATMENT_YEARS} ahead"
+        )
+    clinician, problem = clean_text(form.clinician or "", "clinician", 200)
+    fields = {}
+    for key, text in form.fields.items():
+        fields[key], wrong = clean_text(text, f"field {key}", 2_000)
+        problems += [wrong] if wrong else []
+    problems += ([problem] if problem else []) + check_fields(shelved.protocol, fields, moment.wall.date())
+    if problems:
+        raise InvalidInput(*problems)
+    return TreatmentEntry(
+        treated_at=moment.instant,
+        treated_local=moment.wall.isoformat(timespec="seconds"),
+        zone=zone,
+        clinician=clinician or None,
+        fields={key: value for key, value in fields.items() if value},
+    )
+
+
+def check_age(born: date | None, shelved: ShelvedProtocol, entry: TreatmentEntry, override: str | None) -> None:
+    """Refuse a patient under the protocol's minimum age unless a clinician gave a reason."""
+    minimum = shelved.protocol.minimum_age
+    if minimum is None or born is None or (override and override.strip()):
+        return
+    age = age_on(born, date.fromisoformat(entry.treated_local[:10]))
+    if age < minimum:
+        raise Refused(
+            f"the patient was {age} at the treatment and the protocol is for {minimum} and over; "
+            "a clinician may override it with a reason (--age-override)"
+        )
+
+
+def keeps_earlier(shelved: ShelvedProtocol, there_is_one: bool, replaces: bool | None) -> bool:
+    """Whether a running plan of the same protocol goes on. Raises `InvalidInput` where staff have to say."""
+    rule = shelved.protocol.on_new_treatment
+    if replaces is not None:
+        return not replaces
+    if rule is OnNewTreatment.ASK and there_is_one:
+        raise InvalidInput(
+            "the patient has a running plan of this protocol, and the protocol asks what becomes of it: "
+            "say --replace or --keep"
+        )
+    return rule is OnNewTreatment.KEEP
+
+
+def running_plans(session: Session, patient_id: UUID, protocol_key: str) -> list[CarePlan]:
+    """Running care plans of a patient for one protocol."""
+    return [
+        plan
+        for plan in stored_plans.list_plans(session, patient_id)
+        if plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+        and get(session, plan.treatment_id).protocol_key == protocol_key
+    ]
+
+
+def preview_move(clinic: Clinic, treatment_id: UUID, at: str, zone: str | None = None) -> PatientPlan:
+    """What moving a treatment to another time would change; writes nothing."""
+    now = clinic.clock.now()
+    with clinic.store.read() as session:
+        treatment = get(session, treatment_id)
+        moment = _new_moment(clinic, session, treatment, at, zone)
+        patient = patients.get(session, treatment.patient_id)
+        loaded = load(session, clinic, patient)
+        plan = get_plan(session, treatment_id)
+        plans = [replace(facts, treated=moment) if facts.id == plan.id else facts for facts in loaded.plans]
+        return plan_patient(loaded.patient, plans, loaded.rows, loaded.questions, now, clinic.rules)
+
+
+def move(
+    clinic: Clinic, actor: str, treatment_id: UUID, at: str, zone: str | None = None, reason: str | None = None
+) -> PatientPlan:
+    """Correct when a treatment was done: a new version of it, and the plan follows."""
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        treatment = get(session, treatment_id)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            raise Refused("the treatment was cancelled; enter it again instead of moving it")
+        moment = _new_moment(clinic, session, treatment, at, zone)
+        content = stored.get_content(session, treatment.id)
+        entry = TreatmentEntry(
+            treated_at=moment.instant,
+            treated_local=moment.wall.isoformat(timespec="seconds"),
+            zone=moment.zone,
+            clinician=content.clinician,
+            fields=content.fields,
+        )
+        stored_patients.lock_patient(session, treatment.patient_id)
+        stored.add_version(session, treatment, entry, content.number + 1, reason or "date corrected")
+        audit.record(session, "treatment.moved", "treatment", treatment.id, treatment.patient_id, ["treated_at"])
+        return replan(session, clinic, treatment.patient_id)
+
+
+def cancel(clinic: Clinic, actor: str, treatment_id: UUID, reason: str) -> PatientPlan:
+    """Cancel a treatment that did not take place or was entered in error; it stays readable."""
+    if not reason.strip():
+        raise InvalidInput("a reason is needed to cancel a treatment")
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        treatment = get(session, treatment_id)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            raise Refused("the treatment is cancelled already")
+        stored_patients.lock_patient(session, treatment.patient_id)
+        treatment.status = TreatmentStatus.CANCELLED
+        stored.add_note(session, treatment.patient_id, f"Treatment cancelled: {reason}", treatment.id)
+        audit.record(session, "treatment.cancelled", "treatment", treatment.id, treatment.patient_id, ["status"])
+        return replan(session, clinic, treatment.patient_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Reassigned:
+    """A treatment entered under the wrong patient: its new id, and what had left to the wrong one."""
+
+    treatment_id: UUID
+    disclosed: int
+
+
+def reassign(clinic: Clinic, actor: str, treatment_id: UUID, patient_id: UUID, reason: str) -> Reassigned:
+    """Move a treatment to the patient it belongs to: cancelled here, entered there with the same content.
+
+    Its events stay with the wrong patient's plan, readable; what had left is counted as disclosed.
+    """
+    if not reason.strip():
+        raise InvalidInput("a reason is needed to reassign a treatment")
+    now = clinic.clock.now()
+    with clinic.store.write(actor, now) as session:
+        treatment = get(session, treatment_id)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            raise Refused("the treatment is cancelled already")
+        target = patients.get(session, patient_id)
+        if target.id == treatment.patient_id:
+            raise InvalidInput("the treatment belongs to that patient already")
+        for locked in sorted((target.id, treatment.patient_id)):
+            stored_patients.lock_patient(session, locked)
+        content = stored.get_content(session, treatment.id)
+        plan = get_plan(session, treatment.id)
+        shelved = clinic.library.shelf(session).get(plan.protocol_version_id)
+        entry = TreatmentEntry(
+            content.treated_at, content.treated_local, content.treated_zone, content.clinician, content.fields
+        )
+        check_age(target.birth_date, shelved, entry, None)
+        there = bool(running_plans(session, target.id, treatment.protocol_key))
+        form = TreatmentForm(treatment.protocol_key, content.treated_local, past=plan.past_override)
+        moved = start(session, target, shelved, entry, form, keeps_earlier(shelved, there, None))
+        treatment.status = TreatmentStatus.CANCELLED
+        treatment.reassigned_to_id = moved.treatment_id
+        sent = [row for row, _ in list_reminders(session, ReminderState.SENT, treatment_id=treatment.id)]
+        note = f"Treatment reassigned to another patient: {reason}"
+        if sent:
+            note += f" Disclosure: {len(sent)} message(s) had left to this patient."
+        stored.add_note(session, treatment.patient_id, note, treatment.id)
+        audit.record(session, "treatment.reassigned", "treatment", treatment.id, treatment.patient_id, ["patient"])
+        audit.record(session, "treatment.added", "treatment", moved.treatment_id, target.id, sorted(entry.fields))
+        if sent:
+            audit.record(session, "disclosure.noted", "treatment", treatment.id, treatment.patient_id)
+        session.flush()
+        replan(session, clinic, treatment.patient_id)
+        replan(session, clinic, target.id)
+        return Reassigned(moved.treatment_id, len(sent))
+
+
+def get(session: Session, treatment_id: UUID) -> Treatment:
+    """The treatment with that id. Raises `NotFound`."""
+    treatment = stored.find_treatment(session, treatment_id)
+    if treatment is None:
+        raise NotFound(f"there is no treatment {treatment_id}")
+    return treatment
+
+
+def get_plan(session: Session, treatment_id: UUID) -> CarePlan:
+    """The care plan of a treatment. Raises `NotFound`."""
+    plan = stored_plans.find_plan_of(session, treatment_id)
+    if plan is None:
+        raise NotFound(f"there is no treatment {treatment_id}")
+    return plan
+
+
+def _new_moment(clinic: Clinic, session: Session, treatment: Treatment, at: str, zone: str | None) -> Moment:
+    before = moment_of(stored.get_content(session, treatment.id))
+    moment = check_moment(at, zone or before.zone)
+    years = moment.wall.year - clinic.clock.now().year
+    if years < -OLDEST_TREATMENT_YEARS or years > FURTHEST_TREATMENT_YEARS:
+        raise InvalidInput(
+            f"at: {at} is more than {OLDEST_TREATMENT_YEARS} years ago or {FURTHEST_TREATMENT_YEARS} ahead"
+        )
+    return moment
+
+
+def _is_there(session: Session, patient_id: UUID, protocol_key: str, entry: TreatmentEntry) -> bool:
+    return any(
+        treatment.protocol_key == protocol_key
+        and treatment.status is TreatmentStatus.ACTIVE
+        and stored.get_content(session, treatment.id).treated_at == entry.treated_at
+        for treatment in stored.list_treatments(session, patient_id)
+    )
+
+
+def _notes(
+    session: Session, clinic: Clinic, shelved: ShelvedProtocol, earlier: Sequence[CarePlan], keeps: bool
+) -> list[str]:
+    notes = []
+    if not shelved.approved:
+        notes.append(
+            f'The protocol "{shelved.protocol.key}" is a draft: nothing is sent until a clinician approves it '
+            f"(protocol approve {shelved.protocol.key} --by NAME)."
+        )
+    if keeps:
+        return notes
+    for plan in earlier:
+        patient = patients.get(session, plan.patient_id)
+        facts = next(facts for facts in load(session, clinic, patient).plans if facts.id == plan.id)
+        for review in follow(facts).reviews.values():
+            if review.status is ReviewStatus.BOOKED and review.booking:
+                notes.append(
+                    f"The earlier plan had a visit booked for {review.booking.at.wall:%Y-%m-%d %H:%M} "
+                    f"({review.rule.key}); book it again for this plan if it stands."
+                )
+    return notes
