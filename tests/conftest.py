@@ -1,0 +1,122 @@
+"""Fixtures for all tests: both databases, migrated and empty; keys; a clock that stands still.
+
+The cast is in `tests.people`, the PostgreSQL server in `tests.postgres`.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine
+
+from db.engine import Store, make_engine
+from db.migrations import migrate
+from db.vault import KeyRing, Vault
+from scheduler.clock import FastClock
+from tests.postgres import PostgresServer
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+TEMPLATE = "aftercare_template"
+
+# A shared machine may stall: no deadline for one example. Function fixtures are safe here: examples do not share rows.
+settings.register_profile(
+    "aftercare", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("aftercare")
+
+
+@pytest.fixture
+def clock() -> FastClock:
+    """A clock that stands at 2026-11-23 09:00 UTC until the test moves it."""
+    return FastClock(START, speed=0)
+
+
+@pytest.fixture
+def keyring() -> KeyRing:
+    """Fresh keys."""
+    return KeyRing.make()
+
+
+@pytest.fixture
+def vault(keyring: KeyRing) -> Vault:
+    """A vault with fresh keys."""
+    return Vault(keyring)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One real PostgreSQL for this test process. If it cannot start, the tests fail, never skip."""
+    with PostgresServer() as server:
+        with opened(server.create(TEMPLATE)) as engine:
+            migrate(engine)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy."""
+    path = tmp_path_factory.mktemp("template") / "aftercare.db"
+    with opened(f"sqlite:///{path}") as engine:
+        migrate(engine)
+        with engine.connect() as connection:
+            connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """The address of a migrated, empty SQLite file of this test."""
+    path = tmp_path / "var" / "aftercare.db"
+    path.parent.mkdir(exist_ok=True)
+    shutil.copyfile(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The address of a migrated, empty PostgreSQL database of this test."""
+    name = f"test_{uuid4().hex}"
+    yield postgres_server.create(name, TEMPLATE)
+    postgres_server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a migrated, empty database: the test runs on both kinds."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture
+def store(database_url: str, vault: Vault) -> Iterator[Store]:
+    """A store on a migrated, empty database: the test runs on both kinds."""
+    with opened(database_url) as engine:
+        yield Store(engine, vault)
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str, vault: Vault) -> Iterator[Store]:
+    """A store on SQLite, for what does not depend on the kind of database."""
+    with opened(sqlite_url) as engine:
+        yield Store(engine, vault)
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str, vault: Vault) -> Iterator[Store]:
+    """A store on PostgreSQL."""
+    with opened(postgres_url) as engine:
+        yield Store(engine, vault)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """An engine for an address, disposed of at the end."""
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
