@@ -1,0 +1,379 @@
+"""One connection to the mail server: open it safely, hand messages over, and know at every moment how far it came.
+
+What an answer means is `scheduler.smtp_outcome`; who connects when is `scheduler.relay_circuit`; messages are written
+in `scheduler.messages`, claimed and recorded by the dispatcher.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from ipaddress import ip_address
+from typing import Literal
+
+from aiosmtplib import (
+    SMTP,
+    SMTPAuthenticationError,
+    SMTPConnectError,
+    SMTPException,
+    SMTPHeloError,
+    SMTPResponse,
+    SMTPResponseException,
+    SMTPServerDisconnected,
+    SMTPTimeoutError,
+)
+
+from scheduler import kill_points
+from scheduler.smtp_outcome import Break, Phase, RelayEffect, Reply, Verdict, classify, goes_on
+from scheduler.smtp_wire import check_address, wire_form
+
+CONNECT_LIMIT = 30.0  # for the connection, and again for the greeting; a dead host must not hold up the rest
+COMMAND_LIMIT = 60.0  # for the whole answer to one command, however slowly it drips
+FINAL_REPLY_LIMIT = 600.0  # RFC 5321 §4.5.3.2.6: a shorter wait after the dot makes duplicates
+QUIT_LIMIT = 5.0  # nothing depends on the answer
+IDLE_LIMIT = 30.0  # after this long unused, a connection is asked whether it still lives
+
+# Only a relay with a rare bug sends more than this; the text is kept with the attempt.
+_TEXT_LIMIT = 1000
+
+Security = Literal["starttls", "tls", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class RelaySettings:
+    """Which mail server, and how. Raises `ValueError` for `none` to a host that is not this machine."""
+
+    host: str
+    port: int
+    security: Security = "starttls"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    helo_name: str | None = None  # None: our address as a literal, which names no machine (RFC 5321 §4.1.3)
+
+    def __post_init__(self) -> None:
+        if self.security == "none" and not is_loopback(self.host):
+            raise ValueError("mail goes unencrypted to this machine only; use starttls or tls")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each wait may last, in seconds."""
+
+    connect: float = CONNECT_LIMIT
+    command: float = COMMAND_LIMIT
+    final_reply: float = FINAL_REPLY_LIMIT
+    quit: float = QUIT_LIMIT
+    idle: float = IDLE_LIMIT
+
+
+class RelayTrouble(Exception):
+    """No usable connection could be made; `verdict` says what that means. Nothing was sent."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        code = verdict.code if verdict.code is not None else "no answer"
+        super().__init__(f"the mail server cannot be used: {verdict.phase}, {code}")
+        self.verdict = verdict
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that name or address is this machine, without asking a name server."""
+    if host.lower() == "localhost":
+        return True
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return False
+
+
+class Connection:
+    """One connection, used by one task at a time, for any number of messages.
+
+    For each message: `ensure_open`, `envelope`, then either `content` or `abandon`; at the end `close`. A cancellation
+    goes through after the connection was dropped; the caller treats a message whose `content` was under way as unknown,
+    because its mark is durable and no verdict came.
+    """
+
+    def __init__(
+        self, relay: RelaySettings, limits: Limits | None = None, *, trust: ssl.SSLContext | None = None
+    ) -> None:
+        self._relay = relay
+        self._limits = limits or Limits()
+        self._trust = trust
+        self._smtp = self._client()
+        self._last_used = 0.0
+
+    def _client(self) -> SMTP:
+        # start_tls=False stops the library from upgrading, or not, by itself: open() insists on it step by step.
+        return SMTP(
+            hostname=self._relay.host,
+            port=self._relay.port,
+            local_hostname=self._relay.helo_name or "localhost",
+            use_tls=self._relay.security == "tls",
+            start_tls=False,
+            tls_context=None if self._relay.security == "none" else self._trust or _public_authorities(),
+            timeout=self._limits.connect,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection stands as far as this side can know."""
+        return self._smtp.is_connected
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the server last answered."""
+        return asyncio.get_running_loop().time() - self._last_used
+
+    async def ensure_open(self) -> None:
+        """Make the connection usable for the next message; a stale one is replaced and costs no attempt.
+
+        Raises `RelayTrouble` like `open`.
+        """
+        if self.is_open and self.idle_seconds > self._limits.idle:
+            seen = await self._command(b"NOOP")
+            if not isinstance(seen, Reply) or not 200 <= seen.code <= 299:
+                self._drop()
+        if not self.is_open:
+            await self.open()
+
+    async def open(self) -> None:
+        """Connect, greet, encrypt and log in, in this order and never further without the step before.
+
+        Raises `RelayTrouble`; the connection is closed then.
+        """
+        self._drop()
+        self._smtp = self._client()
+        await self._connect()
+        kill_points.reach("connected")
+        await self._greet()
+        if self._relay.security == "starttls":
+            if not self._smtp.supports_extension("starttls"):
+                raise self._trouble(Phase.STARTTLS, Break.MISSING)
+            await self._step(Phase.STARTTLS, self._smtp.starttls(timeout=self._limits.command))
+            await self._greet()
+        if self._relay.username is not None:
+            await self._log_in(self._relay.username, self._relay.password or "")
+        kill_points.reach("after_auth")
+
+    async def envelope(self, sender: str, recipient: str) -> Verdict | None:
+        """Name sender and the one recipient. None: go on with `content`; else the server's no, which is final.
+
+        Raises `ValueError` before anything is written for an address that `check_address` refuses.
+        """
+        check_address(sender)
+        check_address(recipient)
+        # No SIZE: a message too big for the server is then refused by itself, at the end of its content, and does not
+        # look like a refusal of our sender.
+        for phase, command in ((Phase.MAIL, f"MAIL FROM:<{sender}>"), (Phase.RCPT, f"RCPT TO:<{recipient}>")):
+            seen = await self._command(command.encode("ascii"))
+            if not isinstance(seen, Reply) or not goes_on(phase, seen):
+                return await self._refused(phase, seen)
+        kill_points.reach("after_rcpt")
+        return None
+
+    async def content(self, message: bytes, on_354: Callable[[], bool | None] | None = None) -> Verdict:
+        """Hand the message over and say what became of it.
+
+        `on_354` is a last look before the first byte of content: when it returns False nothing is written, the
+        connection is dropped (RFC 5321 §4.1.1.4: without the dot there is no message) and the verdict is `not_sent`.
+        What it raises goes through after the same. Raises `ValueError` before DATA if `wire_form` does.
+        """
+        octets = wire_form(message)
+        seen = await self._command(b"DATA")
+        if not isinstance(seen, Reply) or not goes_on(Phase.DATA, seen):
+            return await self._refused(Phase.DATA, seen)
+        kill_points.reach("after_354")
+        try:
+            if on_354 is not None and on_354() is False:
+                self._drop()
+                return classify(Phase.DATA, Break.CANCELLED)
+            return await self._hand_over(octets)
+        except BaseException:
+            self._drop()
+            raise
+
+    async def abandon(self) -> None:
+        """Take back an envelope. A server that does not answer well to that loses the connection, nothing else."""
+        if self.is_open:
+            seen = await self._command(b"RSET")
+            if not isinstance(seen, Reply) or not 200 <= seen.code <= 299:
+                self._drop()
+
+    async def close(self) -> None:
+        """Say QUIT and close; what the server does about it changes nothing."""
+        try:
+            if self.is_open:
+                kill_points.reach("in_quit")
+                with suppress(SMTPException, OSError):
+                    await self._smtp.quit(timeout=self._limits.quit)
+        finally:
+            self._drop()
+
+    async def _connect(self) -> None:
+        try:
+            await self._smtp.connect()
+        except (SMTPException, OSError, UnicodeError) as error:
+            # The library raises one class for both halves; only the cause tells whether a greeting was waited for.
+            cause = error.__cause__
+            before = isinstance(error, SMTPConnectError) and not isinstance(cause, SMTPException)
+            before = before and not isinstance(error, SMTPResponseException)
+            phase = Phase.CONNECT if before or isinstance(error, UnicodeError) else Phase.GREETING
+            raise self._trouble(phase, _seen(error)) from None
+        self._check_in_step(Phase.GREETING)
+
+    async def _greet(self) -> None:
+        if self._relay.helo_name is None:
+            self._smtp.local_hostname = _literal(self._smtp.get_transport_info("sockname")[0])
+        await self._step(Phase.EHLO, self._say_hello())
+
+    async def _say_hello(self) -> None:
+        try:
+            await self._smtp.ehlo(timeout=self._limits.command)
+        except SMTPHeloError as error:
+            if error.code not in (500, 502, 504) or not self.is_open:
+                raise
+            await self._smtp.helo(timeout=self._limits.command)
+
+    async def _log_in(self, username: str, password: str) -> None:
+        """Try one way of logging in; a second only where the server did not know the first.
+
+        `SMTP.login` tries every way it can after a wrong password: three strikes for one, and accounts get locked.
+        """
+        ways = {
+            "plain": self._smtp.auth_plain,
+            "login": self._smtp.auth_login,
+            "cram-md5": self._smtp.auth_crammd5,
+        }
+        offered = [way for way in ways if way in self._smtp.server_auth_methods]
+        if not offered:
+            raise self._trouble(Phase.AUTH, Break.MISSING)
+        for way in offered:
+            try:
+                await self._step(Phase.AUTH, ways[way](username, password, timeout=self._limits.command))
+            except RelayTrouble as trouble:
+                if trouble.verdict.code != 504 or way == offered[-1]:
+                    raise
+            else:
+                return
+
+    async def _step(self, phase: Phase, step: Awaitable[object]) -> None:
+        """Await one step of opening. Raises `RelayTrouble`, and drops the connection unless the server may go on."""
+        try:
+            await step
+        except SMTPAuthenticationError as error:
+            verdict = classify(phase, _seen(error))
+            if error.code != 504:
+                self._drop()
+            raise RelayTrouble(verdict) from None
+        except (SMTPException, OSError) as error:
+            raise self._trouble(phase, _seen(error)) from None
+        except BaseException:
+            self._drop()
+            raise
+        self._check_in_step(phase)
+
+    def _check_in_step(self, phase: Phase) -> None:
+        if self._has_left_over():
+            raise self._trouble(phase, Break.MALFORMED)
+        self._last_used = asyncio.get_running_loop().time()
+
+    def _trouble(self, phase: Phase, seen: Reply | Break) -> RelayTrouble:
+        self._drop()
+        return RelayTrouble(classify(phase, seen))
+
+    async def _command(self, command: bytes) -> Reply | Break:
+        """Send one command; its answer, or why there is none (the connection is dropped then)."""
+        try:
+            response = await self._smtp.execute_command(command, timeout=self._limits.command)
+        except (SMTPException, OSError) as error:
+            self._drop()
+            return _seen(error)
+        except BaseException:
+            self._drop()
+            raise
+        if self._has_left_over():
+            self._drop()
+            return Break.MALFORMED
+        self._last_used = asyncio.get_running_loop().time()
+        return _reply(response)
+
+    async def _refused(self, phase: Phase, seen: Reply | Break) -> Verdict:
+        """The verdict on a no before any content; the envelope is taken back, and the first answer stands."""
+        verdict = classify(phase, seen)
+        if verdict.relay is RelayEffect.RECONNECT:
+            self._drop()
+        else:
+            await self.abandon()
+        return verdict
+
+    async def _hand_over(self, octets: bytes) -> Verdict:
+        protocol = self._smtp.protocol
+        if protocol is None or not protocol.is_connected:
+            return classify(Phase.DATA, Break.CLOSED)
+        # From here on the content may have left. Nothing may be awaited between write and read_response: until the
+        # latter runs, the library throws away what arrives.
+        if kill_points.is_armed("half_content"):
+            protocol.write(octets[: len(octets) // 2])
+            kill_points.reach("half_content")
+        protocol.write(octets)
+        kill_points.reach("dot_written")
+        try:
+            seen: Reply | Break = _reply(await protocol.read_response(timeout=self._limits.final_reply))
+        except (SMTPException, OSError) as error:
+            seen = _seen(error)
+        verdict = classify(Phase.CONTENT, seen)
+        # `read_response` leaves the connection open after a 421, a malformed reply or its own timeout.
+        if verdict.relay is RelayEffect.RECONNECT or self._has_left_over():
+            self._drop()
+        self._last_used = asyncio.get_running_loop().time()
+        return verdict
+
+    def _has_left_over(self) -> bool:
+        """Whether the server said more than it was asked: the library would take that for its next answer."""
+        protocol = self._smtp.protocol
+        return protocol is not None and bool(protocol._buffer)
+
+    def _drop(self) -> None:
+        # Abort, not close: a closing transport goes on writing what is buffered, and waits for the peer to read it.
+        transport = self._smtp.transport
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+        self._smtp.close()
+
+
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _literal(address: str) -> str:
+    """Our own address as EHLO wants it when there is no name to give (RFC 5321 §4.1.3)."""
+    return f"[IPv6:{address.partition('%')[0]}]" if ":" in address else f"[{address}]"
+
+
+def _reply(response: SMTPResponse) -> Reply:
+    # The library decodes with surrogateescape; what is stored must be text.
+    text = response.message.encode("utf-8", "replace").decode("utf-8")
+    return Reply(response.code, text[:_TEXT_LIMIT])
+
+
+def _seen(error: Exception) -> Reply | Break:
+    """What an exception of the library or the network says was seen."""
+    if isinstance(error, SMTPResponseException):
+        return Break.MALFORMED if error.code == -1 else _reply(SMTPResponse(error.code, error.message))
+    cause = error.__cause__ if isinstance(error, SMTPConnectError) and error.__cause__ else error
+    match cause:
+        case ssl.SSLError():
+            return Break.TLS
+        case socket.gaierror() | UnicodeError():
+            return Break.DNS
+        case SMTPTimeoutError() | TimeoutError():
+            return Break.TIMEOUT
+        case SMTPServerDisconnected() | ConnectionResetError() | BrokenPipeError() | ConnectionAbortedError():
+            return Break.CLOSED
+        case OSError() if isinstance(error, SMTPConnectError):
+            return Break.REFUSED
+        case _:
+            return Break.OTHER
