@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.engine import instant_of
@@ -89,7 +89,7 @@ def list_reminders(
     limit: int | None = None,
 ) -> list[tuple[Reminder, UUID]]:
     """Reminders with their treatment's id, by due time."""
-    query: Select[Any] = select(Reminder, CarePlan.treatment_id).join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+    query = select(Reminder, CarePlan.treatment_id).join(CarePlan, CarePlan.id == Reminder.care_plan_id)
     if state is not None:
         query = query.where(Reminder.state == state)
     if due_before is not None:

@@ -46,8 +46,10 @@ class Outcome:
     """How an attempt ended and what the reminder becomes."""
 
     reminder_id: UUID
-    attempt: int | None  # None: it ended before a mark
+    attempt: int | None  # None: it ended before a mark, and its row is made with its outcome
+    worker_id: UUID
     fence: int
+    email_version: int
     outcome: AttemptOutcome
     phase: str | None
     code: int | None
@@ -176,15 +178,14 @@ def record(session: Session, ended: Outcome) -> Reminder | None:
     """
     at = instant_of(session)
     row = session.get(Reminder, ended.reminder_id, populate_existing=True, with_for_update=True)
-    if ended.attempt is not None:
-        attempt = session.get(DeliveryAttempt, ended.attempt)
-        if attempt is not None and attempt.outcome is AttemptOutcome.OPEN:
-            attempt.outcome = ended.outcome
-            attempt.phase = ended.phase
-            attempt.code = ended.code
-            attempt.enhanced = ended.enhanced
-            attempt.reply = ended.reply
-            attempt.recorded_at = at
+    attempt = _attempt_of(session, ended, row, at)
+    if attempt is not None and attempt.outcome is AttemptOutcome.OPEN:
+        attempt.outcome = ended.outcome
+        attempt.phase = ended.phase
+        attempt.code = ended.code
+        attempt.enhanced = ended.enhanced
+        attempt.reply = ended.reply
+        attempt.recorded_at = at
     if row is None or row.fence != ended.fence or row.open_attempt != ended.attempt:
         return None
     check_transition(row.state, ended.state, ended.reason)
@@ -200,6 +201,39 @@ def record(session: Session, ended: Outcome) -> Reminder | None:
     if ended.ready_at is not None:
         row.ready_at = ended.ready_at
     return row
+
+
+def _attempt_of(session: Session, ended: Outcome, row: Reminder | None, at: datetime) -> DeliveryAttempt | None:
+    if ended.attempt is not None:
+        return session.get(DeliveryAttempt, ended.attempt)
+    if row is None or row.fence != ended.fence:
+        return None
+    number = session.execute(select(Gate.last_attempt).with_for_update()).scalar_one() + 1
+    session.execute(update(Gate).values(last_attempt=number))
+    attempt = DeliveryAttempt(
+        number=number,
+        reminder_id=row.id,
+        patient_id=row.patient_id,
+        worker_id=ended.worker_id,
+        fence=ended.fence,
+        email_version=ended.email_version,
+        marked_at=at,
+        outcome=AttemptOutcome.OPEN,
+    )
+    session.add(attempt)
+    row.attempts += 1
+    return attempt
+
+
+def find_attempt(session: Session, number: int) -> DeliveryAttempt:
+    """The attempt with that number. Raises when there is none."""
+    return session.get_one(DeliveryAttempt, number)
+
+
+def find_first_try(session: Session, reminder_id: UUID) -> datetime | None:
+    """When a reminder was first tried, or None."""
+    query = select(DeliveryAttempt.marked_at).where(DeliveryAttempt.reminder_id == reminder_id)
+    return session.scalar(query.order_by(DeliveryAttempt.number).limit(1))
 
 
 def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:

@@ -90,6 +90,17 @@ def load(session: Session, clinic: Clinic, patient: Patient) -> Loaded:
     )
 
 
+def facts_of(session: Session, clinic: Clinic, plan: CarePlan, language: str) -> PlanFacts:
+    """What planning reads of one care plan."""
+    treatment = treatments.find_treatment(session, plan.treatment_id)
+    if treatment is None:
+        raise LookupError("a care plan without its treatment")
+    events = stored.list_events(session, [plan.id])
+    decisions = stored.list_decisions(session, [plan.id])
+    content = treatments.get_content(session, plan.treatment_id)
+    return _plan_facts(plan, treatment, content, events, decisions, clinic.library.shelf(session), language)
+
+
 def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, result: PatientPlan) -> None:
     """Store a difference: rows, reviews, questions and the status of each care plan."""
     for change in result.difference.changes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from db.engine import Store
 from scheduler.clock import Clock
 from scheduler.library import Library
+from scheduler.mime import MailWriter
 from scheduler.planning.facts import Rules
 from scheduler.settings import Settings
 
@@ -20,5 +21,6 @@ class Clinic:
     store: Store
     clock: Clock
     library: Library
+    writer: MailWriter
     rules: Rules
     fingerprint: str

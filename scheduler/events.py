@@ -14,13 +14,13 @@ from db.follow_up import CareEvent, CarePlan
 from db.records import Treatment
 from db.states import EventKind, TreatmentStatus
 from scheduler import patients, treatments
-from scheduler.care_plans import load, replan
+from scheduler.care_plans import facts_of, replan
 from scheduler.clinic import Clinic
 from scheduler.entries import check_moment, clean_text
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.local_time import to_wall
 from scheduler.planning.course import first_open_review
-from scheduler.planning.facts import Moment, PlanFacts
+from scheduler.planning.facts import Moment
 from scheduler.planning.patient_plan import PatientPlan
 
 REVIEW_KINDS = frozenset(
@@ -106,7 +106,7 @@ def _moment(clinic: Clinic, kind: EventKind, at: str | None) -> Moment:
 def _review(
     session: Session, clinic: Clinic, treatment: Treatment, plan: CarePlan, kind: EventKind, named: str | None
 ) -> str | None:
-    facts = _facts(session, clinic, treatment, plan)
+    facts = facts_of(session, clinic, plan, patients.get(session, treatment.patient_id).language)
     keys = [rule.key for rule in facts.protocol.reviews]
     if kind not in REVIEW_KINDS:
         if named is not None:
@@ -120,8 +120,3 @@ def _review(
     if found is None:
         raise InvalidInput(f"review: all reviews are completed; name one of {', '.join(keys)} to correct it")
     return found
-
-
-def _facts(session: Session, clinic: Clinic, treatment: Treatment, plan: CarePlan) -> PlanFacts:
-    patient = patients.get(session, treatment.patient_id)
-    return next(facts for facts in load(session, clinic, patient).plans if facts.id == plan.id)

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from importlib.metadata import version
+from zoneinfo import ZoneInfo, reset_tzpath
+
+# Zone data is that of the locked tzdata package on every machine: a plan does not depend on how old a machine's own
+# copy is, and the fingerprint can name the version.
+reset_tzpath(to=())
 
 _DAY = timedelta(days=1)
 _SEARCH_DAYS = 40  # the longest run of days on which nothing may be sent; a year of holidays is a wrong setting
@@ -17,6 +22,11 @@ _SEARCH_DAYS = 40  # the longest run of days on which nothing may be sent; a yea
 def zone(name: str) -> ZoneInfo:
     """The IANA zone of that name. Raises `ZoneInfoNotFoundError` or `ValueError` for an unknown one."""
     return ZoneInfo(name)
+
+
+def zone_data_version() -> str:
+    """The version of the zone data in use, like `2026.6`."""
+    return version("tzdata")
 
 
 def to_utc(wall: datetime, zone_name: str) -> datetime:

@@ -110,7 +110,9 @@ def _review(rule: ReviewRule, place: int, treated: Moment, recorded: Iterable[Ev
             withdrawn_at = event.recorded_at if booking else withdrawn_at
             booking = None
         elif event.kind is EventKind.REVIEW_MISSED:
-            booking, missed, withdrawn_at = None, event, None
+            # Entered after the next visit was booked, it speaks of an earlier one.
+            if booking is None or booking.at.wall.date() <= event.at.wall.date():
+                booking, missed, withdrawn_at = None, event, None
         elif event.kind is EventKind.REVIEW_COMPLETED:
             completed = event
     if completed:

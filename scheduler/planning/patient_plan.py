@@ -5,7 +5,7 @@ This is the one mechanism: whatever fact changes, this runs and its result is ap
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from uuid import UUID
 
@@ -21,10 +21,11 @@ from db.states import (
 )
 from scheduler.planning.course import Course, ReviewState, follow, later
 from scheduler.planning.facts import Decision, PatientFacts, PlanFacts, Question, Rules, Stored
+from scheduler.planning.history import had_arrived
 from scheduler.planning.protocol import Anchor, OnNewTreatment
-from scheduler.planning.reconcile import Difference, reconcile
+from scheduler.planning.reconcile import Change, Difference, reconcile
 from scheduler.planning.spread import spread
-from scheduler.planning.verdict import absent_reason
+from scheduler.planning.verdict import Verdict, absent_reason, beyond_reach
 from scheduler.planning.wanted import Key, Wanted, visit_instant, wanted
 
 
@@ -75,15 +76,19 @@ def plan_patient(
         for decision in plan.decisions:
             decisions[(plan.id, decision.step, decision.occurrence)].append(decision)
     absent = _absent({plan.id: plan for plan in ordered}, courses, items, rows)
+    arrived = [row for row in rows if had_arrived(row, decisions.get((row.plan_id, row.step, row.occurrence), ()))]
+    rows = [_received(row, now) if row in arrived else row for row in rows]
     difference = reconcile(items, rows, decisions, absent, now, rules)
+    difference.changes[:0] = [Change(row, _RECEIVED) for row in arrived]
     living = _living(rows, difference)
     statuses = {
         plan.id: _status(plan, courses[plan.id], taken_over[plan.id] is not None, plan.id in living) for plan in ordered
     }
-    asked = list(_questions(ordered, courses, items, rows, now))
-    known = {_topic(question) for question in questions}
-    current = {_topic(question) for question in asked}
+    asked = list(_questions(ordered, courses, items, rows, now)) if not beyond_reach(patient) else []
     decided = [(plan.id, decision) for plan in ordered for decision in plan.decisions]
+    settled = {_topic(question) for question in questions if any(_answers(*said, question) for said in decided)}
+    known = settled | {_topic(question) for question in questions if not question.closed}
+    current = {_topic(question) for question in asked}
     return PatientPlan(
         items=items,
         difference=difference,
@@ -93,10 +98,16 @@ def plan_patient(
         answered=[
             question
             for question in questions
-            if not question.closed
-            and (_topic(question) not in current or any(_answers(*decision, question) for decision in decided))
+            if not question.closed and (_topic(question) not in current or _topic(question) in settled)
         ],
     )
+
+
+_RECEIVED = Verdict(ReminderState.SENT, Reason.RESOLVED_RECEIVED)
+
+
+def _received(row: Stored, now: datetime) -> Stored:
+    return replace(row, state=_RECEIVED.state, reason=_RECEIVED.reason, changed_at=now)
 
 
 def _topic(question: Question) -> tuple[object, ...]:
@@ -205,14 +216,15 @@ def _questions(
     now: datetime,
 ) -> Iterable[Question]:
     latest: dict[Key, Stored] = {}
-    for row in rows:
+    told: dict[Key, Stored] = {}
+    for row in sorted(rows, key=lambda row: row.generation):
         key = (row.plan_id, row.step, row.occurrence)
-        if key not in latest or latest[key].generation < row.generation:
-            latest[key] = row
-    sent = {key: row for key, row in latest.items() if row.state is ReminderState.SENT}
+        latest[key] = row
+        if row.state is ReminderState.SENT:
+            told[key] = row
     for item in items:
-        found = sent.get(item.key)
-        if found and found.basis != item.basis and _worth_asking(item, now):
+        found = latest.get(item.key)
+        if found and found.state is ReminderState.SENT and found.basis != item.basis and _worth_asking(item, now):
             yield Question(
                 plan_id=item.plan.id,
                 kind=QuestionKind.DATE_MOVED,
@@ -225,7 +237,7 @@ def _questions(
     for plan in plans:
         if plan.cancelled or courses[plan.id].stopped or courses[plan.id].completed:
             continue
-        yield from _withdrawn(plan, courses[plan.id], sent)
+        yield from _withdrawn(plan, courses[plan.id], told)
 
 
 def _worth_asking(item: Wanted, now: datetime) -> bool:
@@ -239,7 +251,7 @@ def _worth_asking(item: Wanted, now: datetime) -> bool:
     )
 
 
-def _withdrawn(plan: PlanFacts, course: Course, sent: Mapping[Key, Stored]) -> Iterable[Question]:
+def _withdrawn(plan: PlanFacts, course: Course, told: Mapping[Key, Stored]) -> Iterable[Question]:
     """A visit that she was told of and that was then cancelled: does she know?"""
     for state in course.reviews.values():
         if state.withdrawn_at is None or state.status is not ReviewStatus.DUE:
@@ -247,7 +259,7 @@ def _withdrawn(plan: PlanFacts, course: Course, sent: Mapping[Key, Stored]) -> I
         for step in plan.protocol.steps:
             if step.anchor is not Anchor.REVIEW_BOOKED or step.review not in (None, state.rule.key):
                 continue
-            row = sent.get((plan.id, step.key, 1 if step.review else state.place))
+            row = told.get((plan.id, step.key, 1 if step.review else state.place))
             if row and visit_instant(row.basis) > state.withdrawn_at:
                 yield Question(
                     plan.id, QuestionKind.VISIT_WITHDRAWN, row.step, row.occurrence, row.generation, row.basis, ""

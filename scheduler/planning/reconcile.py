@@ -8,32 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from db.states import (
-    LIVE_STATES,
-    SENDER_HOLDS,
-    Audience,
-    DecisionKind,
-    Past,
-    Reason,
-    ReminderState,
-)
+from db.states import LIVE_STATES, SENDER_HOLDS, Audience, DecisionKind, Past, Reason, ReminderState
 from scheduler.local_time import to_wall
 from scheduler.planning.facts import Decision, Rules, Stored
+from scheduler.planning.history import Forced, History, decided_end, given_back, history, visits_to_announce
 from scheduler.planning.protocol import Anchor
 from scheduler.planning.verdict import Verdict
 from scheduler.planning.wanted import Key, Wanted, allowed, visit_instant
-
-_SENDS = frozenset({DecisionKind.SEND_NOW, DecisionKind.RETRY, DecisionKind.RESOLVE_RESEND, DecisionKind.SEND_AGAIN})
-_GIVES_BACK = _SENDS | {DecisionKind.RESUME}
-_ASKS_AGAIN = frozenset({DecisionKind.SEND_AGAIN, DecisionKind.RETRY, DecisionKind.SEND_NOW})
-
-
-@dataclass(frozen=True, slots=True)
-class Forced:
-    """A time that stands instead of the step's own: a person's "now", or a moved visit that is told at once."""
-
-    at: datetime
-    by_person: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,62 +77,119 @@ def reconcile(
         by_key[(row.plan_id, row.step, row.occurrence)].append(row)
     for known in by_key.values():
         known.sort(key=lambda row: row.generation)
-    announce_first = _visits_to_announce(items, by_key)
+    announce = visits_to_announce(items, by_key)
     difference = Difference()
     for item in items:
         known = by_key.pop(item.key, [])
         said = decisions.get(item.key, ())
         if known and known[-1].state in LIVE_STATES:
-            at_once = announce_first.get(item.key) if len(known) > 1 else None
-            change = _settle(item, known[-1], said, at_once, now, rules)
+            change = _settle(item, known[-1], known[:-1], said, announce.get(item.key), now, rules)
             if change:
                 difference.changes.append(change)
             continue
-        insert = _want_again(item, known[-1], said, announce_first.get(item.key), now, rules) if known else None
-        if not known:
-            insert = _born(item, 1, None, now, rules)
+        insert = _next_generation(item, known, said, announce.get(item.key), now, rules)
         if insert:
             difference.inserts.append(insert)
     for key, known in by_key.items():
         row = known[-1]
         if row.state in LIVE_STATES and not row.open_attempt:
-            verdict = _decided_end(row, decisions.get(key, ())) or Verdict(
-                ReminderState.CANCELLED, absent.get(key, Reason.NO_LONGER_APPLIES)
-            )
-            difference.changes.append(Change(row, verdict))
+            end = decided_end(row, decisions.get(key, ()))
+            reason = absent.get(key, Reason.NO_LONGER_APPLIES)
+            difference.changes.append(Change(row, Verdict(*end) if end else Verdict(ReminderState.CANCELLED, reason)))
     return difference
 
 
-def _born(item: Wanted, generation: int, forced: Forced | None, now: datetime, rules: Rules) -> Insert:
+def _next_generation(
+    item: Wanted,
+    known: Sequence[Stored],
+    said: Sequence[Decision],
+    announce_at: datetime | None,
+    now: datetime,
+    rules: Rules,
+) -> Insert | None:
+    """The first row of a message, or a new one after a final row, where the facts or a person ask for one."""
+    if not known:
+        return _born(item, 1, history((), said), None, now, rules)
+    if item.verdict.state is ReminderState.CANCELLED:
+        return None
+    past = history(known, said)
+    last, base = known[-1], past.base
+    forced = past.forced
+    if base is last and forced:  # asked for by a person: inserted whatever becomes of it, so that it shows
+        return _born(item, last.generation + 1, past, forced, now, rules)
+    if forced is None and base is not None:
+        if base.state is ReminderState.SENT:
+            if not _names_another_visit(item, base):
+                return None
+            forced = _announced(item, base, announce_at)
+            if forced is None and not _ahead(item, now):
+                return None
+        elif base is last and not _wanted_after_failing(item, base, said, now):
+            return None
+    born = _born(item, last.generation + 1, past, forced, now, rules)
+    return None if born.verdict == _PAST else born
+
+
+def _wanted_after_failing(item: Wanted, base: Stored, said: Sequence[Decision], now: datetime) -> bool:
+    """Failed and missed messages come back only for a new time that is still ahead; what a person ended does not."""
+    if base.state not in (ReminderState.MISSED, ReminderState.FAILED) or decided_end(base, said):
+        return False
+    return _ahead(item, now) and (item.due_at, item.basis) != (base.due_at, base.basis)
+
+
+def _ahead(item: Wanted, now: datetime) -> bool:
+    return item.due_at > now and not item.useless
+
+
+def _names_another_visit(item: Wanted, base: Stored) -> bool:
+    return item.step.anchor is Anchor.REVIEW_BOOKED and item.basis != base.basis
+
+
+def _announced(item: Wanted, base: Stored | None, announce_at: datetime | None) -> Forced | None:
+    """A visit whose last word to her was another date is told at once."""
+    if announce_at is None or base is None or not _names_another_visit(item, base):
+        return None
+    return Forced(announce_at, by_person=False)
+
+
+def _born(item: Wanted, generation: int, past: History, forced: Forced | None, now: datetime, rules: Rules) -> Insert:
     timing = _timing(item, forced, now, rules)
-    verdict = item.verdict
-    if verdict.state is not ReminderState.CANCELLED:
-        verdict = _judge_time(timing, verdict, Past.SEND if forced else _past(item), now)
-    if verdict.state is ReminderState.SCHEDULED and item.step.manual and not forced:
-        verdict = Verdict(ReminderState.HELD, Reason.AWAITING_RELEASE)
-    return Insert(item, generation, timing, verdict)
+    if item.verdict.state is ReminderState.CANCELLED:
+        return Insert(item, generation, timing, item.verdict)
+    rule = Past.SEND if forced else _past(item)
+    return Insert(item, generation, timing, _judge_time(timing, _wish(item, past, forced), rule, now))
 
 
 def _timing(item: Wanted, forced: Forced | None, now: datetime, rules: Rules) -> Timing:
     """Times of a new or moved row. A person who says "now" is not made to wait for grace or window."""
-    due_at, due_local, expires_at = item.due_at, item.due_local, item.expires_at
+    due_at, due_local, expires_at = item.due_at, item.due_local, _end(item, forced)
     if forced:
         due_at, due_local = forced.at, to_wall(forced.at, item.zone)
-        if item.step.anchor is not Anchor.REVIEW_BOOKED:  # a visit's message ends with the visit, whoever sends it
-            expires_at = max(expires_at, due_at + (expires_at - item.due_at))
     if item.step.audience is Audience.STAFF or (forced and forced.by_person):
         return Timing(due_at, due_local, item.zone, None, due_at, expires_at)
-    not_before = (forced.at if forced else now) + timedelta(minutes=rules.grace_minutes)
+    not_before = now + timedelta(minutes=rules.grace_minutes)
     ready_at = allowed(item.step, max(due_at, not_before), item.zone, rules)
     return Timing(due_at, due_local, item.zone, not_before, ready_at, expires_at)
+
+
+def _end(item: Wanted, forced: Forced | None) -> datetime:
+    """When it is of no use any more. A forced time has as long as the step's own; the date of a visit, until then."""
+    if forced is None:
+        return item.expires_at
+    if item.step.anchor is Anchor.REVIEW_BOOKED:
+        return max(item.expires_at, visit_instant(item.basis))
+    return max(item.expires_at, forced.at + (item.expires_at - item.own_at))
+
+
+_PAST = Verdict(ReminderState.MISSED, Reason.PAST_WHEN_PLANNED)
 
 
 def _judge_time(timing: Timing, verdict: Verdict, past: Past, now: datetime) -> Verdict:
     """The past rule and the end, judged when a row is born, moved or given back."""
     if now >= timing.expires_at:
-        return Verdict(ReminderState.MISSED, Reason.PAST_WHEN_PLANNED)
+        return _PAST
     if timing.due_at < now and past is Past.SKIP:
-        return Verdict(ReminderState.MISSED, Reason.PAST_WHEN_PLANNED)
+        return _PAST
     if timing.ready_at >= timing.expires_at:
         return Verdict(ReminderState.MISSED, Reason.OUTSIDE_WINDOW)
     if timing.due_at < now and past is Past.ASK and verdict.state is ReminderState.SCHEDULED:
@@ -163,161 +201,110 @@ def _past(item: Wanted) -> Past:
     return item.plan.past_override or item.step.past
 
 
+def _wish(item: Wanted, past: History, forced: Forced | None) -> Verdict:
+    """The verdict of the facts with what staff decided about this very message."""
+    if item.verdict.state is ReminderState.HELD:
+        return item.verdict
+    if past.last_word is DecisionKind.HOLD:
+        return Verdict(ReminderState.HELD, Reason.HOLD)
+    if item.step.manual and past.last_word is None and forced is None:
+        return Verdict(ReminderState.HELD, Reason.AWAITING_RELEASE)
+    return Verdict(ReminderState.SCHEDULED)
+
+
 def _settle(
     item: Wanted,
     row: Stored,
+    before: Sequence[Stored],
     said: Sequence[Decision],
-    at_once: datetime | None,
+    announce_at: datetime | None,
     now: datetime,
     rules: Rules,
 ) -> Change | None:
     """What a live row of a wanted message becomes; None when nothing changes."""
     if row.open_attempt:
         return None  # its content may be on the wire: the sender's, until the outcome is recorded
-    end = _decided_end(row, said)
+    end = decided_end(row, said)
     if end:
-        return Change(row, end)
+        return Change(row, Verdict(*end))
     if item.verdict.state is ReminderState.CANCELLED:
         return Change(row, item.verdict)
-    own = [decision for decision in said if decision.generation == row.generation]
-    forced = _forced(row, said, at_once)
-    given_back = any(d.kind in _GIVES_BACK and d.at >= row.changed_at for d in own)
-    if row.reason is Reason.UNKNOWN and not given_back:
+    past = history(before, said)
+    forced = past.forced or _announced(item, past.base, announce_at)
+    back = given_back(row, past.words)
+    if row.reason is Reason.UNKNOWN and not back:
         return None
-    due_at = forced.at if forced else item.due_at
-    moved = (due_at, item.zone) != (row.due_at, row.zone) or (forced is None and item.expires_at != row.expires_at)
-    if moved and row.state is ReminderState.AWAITING_RETRY and forced is None and item.basis == row.basis:
-        # Tried for this very date and put off: a day shared out anew does not restart it.
-        moved = (item.zone, item.expires_at) != (row.zone, row.expires_at)
-    wish = _wish(item, row, own)
-    if moved:
-        timing = _timing(item, forced, now, rules)
-        past = Past.SEND if forced else _past(item)
-        verdict = _judge_time(timing, wish, past, now)
-        if row.reason in SENDER_HOLDS and not given_back and verdict.state is not ReminderState.MISSED:
-            verdict = Verdict(row.state, row.reason)
-        return Change(row, verdict, timing, item.basis)
+    if past.forced is None and _already_told(item, past.base):
+        return Change(row, Verdict(ReminderState.CANCELLED, Reason.NO_LONGER_APPLIES))
+    wish = _wish(item, past, forced)
     basis = item.basis if item.basis != row.basis else None
-    verdict = _unmoved(item, row, wish, own, given_back, now, rules)
+    if _moves(item, row, forced, now):
+        timing = _timing(item, forced, now, rules)
+        return Change(row, _after_move(item, row, timing, wish, forced, back, now), timing, basis)
+    rule = Past.SEND if forced or back else _past(item)
+    returned = _given_back_timing(item, row, forced, now, rules)
+    verdict = _in_place(row, returned, wish, rule, back, now)
     if (verdict.state, verdict.reason) == (row.state, row.reason) and basis is None:
         return None
-    timing_given_back = None
-    if row.state is ReminderState.HELD and verdict.state is ReminderState.SCHEDULED:
-        timing_given_back = _given_back_timing(item, row, own, now, rules)
-    return Change(row, verdict, timing_given_back, basis)
+    starts = row.state is ReminderState.HELD and verdict.state is ReminderState.SCHEDULED
+    return Change(row, verdict, returned if starts else None, basis)
 
 
-def _forced(row: Stored, said: Sequence[Decision], at_once: datetime | None) -> Forced | None:
-    """The time that a person or a moved visit gave this generation; the same at every replanning."""
-    own = [d.at for d in said if d.generation == row.generation and d.kind in _SENDS]
-    before = [d.at for d in said if d.generation == row.generation - 1 and d.kind in _ASKS_AGAIN]
-    if own or before:
-        return Forced((own or before)[-1], by_person=True)
-    return Forced(at_once, by_person=False) if at_once else None
+def _already_told(item: Wanted, base: Stored | None) -> bool:
+    """The visit went back to the very date she was told."""
+    return (
+        item.step.anchor is Anchor.REVIEW_BOOKED
+        and base is not None
+        and base.state is ReminderState.SENT
+        and base.basis == item.basis
+    )
 
 
-def _decided_end(row: Stored, said: Sequence[Decision]) -> Verdict | None:
-    for decision in said:
-        if decision.generation != row.generation:
-            continue
-        if decision.kind is DecisionKind.CANCEL:
-            return Verdict(ReminderState.CANCELLED, Reason.BY_STAFF)
-        if decision.kind is DecisionKind.DONE:
-            return Verdict(ReminderState.DONE, Reason.DONE_BY_STAFF)
-        if decision.kind is DecisionKind.RESOLVE_RECEIVED and row.reason is Reason.UNKNOWN:
-            return Verdict(ReminderState.SENT, Reason.RESOLVED_RECEIVED)
-    return None
+def _moves(item: Wanted, row: Stored, forced: Forced | None, now: datetime) -> bool:
+    due_at, expires_at = forced.at if forced else item.due_at, _end(item, forced)
+    if (due_at, item.zone, expires_at) == (row.due_at, row.zone, row.expires_at):
+        return False
+    if item.basis != row.basis:
+        return True
+    same_own_time = (item.zone, expires_at) == (row.zone, row.expires_at)
+    if row.state is ReminderState.AWAITING_RETRY:
+        # Tried for this very date and put off: only a time still ahead, not a day shared out anew, restarts it.
+        return not same_own_time and due_at > now
+    # A day shared out anew, once it has passed, would turn a waiting message into a missed one.
+    return forced is not None or not same_own_time or due_at >= now
 
 
-def _wish(item: Wanted, row: Stored, own: Sequence[Decision]) -> Verdict:
-    """The verdict of the facts with what staff decided about this very reminder."""
-    if item.verdict.state is ReminderState.HELD:
-        return item.verdict
-    last = next((d.kind for d in reversed(own) if d.kind is DecisionKind.HOLD or d.kind in _GIVES_BACK), None)
-    if last is DecisionKind.HOLD:
-        return Verdict(ReminderState.HELD, Reason.HOLD)
-    if item.step.manual and last is None:
-        return Verdict(ReminderState.HELD, Reason.AWAITING_RELEASE)
-    return Verdict(ReminderState.SCHEDULED)
-
-
-def _unmoved(
-    item: Wanted,
-    row: Stored,
-    wish: Verdict,
-    own: Sequence[Decision],
-    given_back: bool,
-    now: datetime,
-    rules: Rules,
+def _after_move(
+    item: Wanted, row: Stored, timing: Timing, wish: Verdict, forced: Forced | None, back: bool, now: datetime
 ) -> Verdict:
     keeps = Verdict(row.state, row.reason)
+    if row.reason in SENDER_HOLDS and not back:
+        return keeps
+    if row.reason is Reason.FOR_STAFF and timing.due_at <= now < timing.expires_at:
+        return keeps
+    rule = Past.SEND if forced else _past(item)
+    if rule is Past.SKIP and item.zone != row.zone and item.basis == row.basis:
+        rule = Past.SEND  # she travelled east: the date stands, so nothing is lost by it
+    return _judge_time(timing, wish, rule, now)
+
+
+def _in_place(row: Stored, returned: Timing, wish: Verdict, rule: Past, back: bool, now: datetime) -> Verdict:
+    keeps = Verdict(row.state, row.reason)
     if row.state is not ReminderState.HELD:
-        if wish.state is ReminderState.HELD:
-            return wish
-            return keeps
-    if row.reason in SENDER_HOLDS and not given_back:
+        return wish if wish.state is ReminderState.HELD else keeps
+    if row.reason in SENDER_HOLDS and not back:
         return keeps
     if wish.state is ReminderState.HELD:
         # A line that is due for staff stays one under a hold of the plan.
         return keeps if row.reason is Reason.FOR_STAFF else wish
-    if row.reason is Reason.FOR_STAFF or (row.reason is Reason.PAST_ASK and not given_back):
+    if row.reason is Reason.FOR_STAFF or (row.reason is Reason.PAST_ASK and not back):
         return keeps
-    person = any(d.kind in _GIVES_BACK for d in own)
-    timing = _given_back_timing(item, row, own, now, rules)
-    return _judge_time(timing, wish, Past.SEND if person else _past(item), now)
+    return _judge_time(returned, wish, rule, now)
 
 
-def _given_back_timing(item: Wanted, row: Stored, own: Sequence[Decision], now: datetime, rules: Rules) -> Timing:
+def _given_back_timing(item: Wanted, row: Stored, forced: Forced | None, now: datetime, rules: Rules) -> Timing:
     ready_at = max(row.due_at, row.not_before or row.due_at)
-    if not any(d.kind in _SENDS for d in own) and item.step.audience is Audience.PATIENT:
+    if item.step.audience is Audience.PATIENT and not (forced and forced.by_person):
         ready_at = allowed(item.step, max(ready_at, now) if row.due_at < now else ready_at, row.zone, rules)
     local = datetime.fromisoformat(row.due_local)
     return Timing(row.due_at, local, row.zone, row.not_before, ready_at, row.expires_at)
-
-
-def _want_again(
-    item: Wanted, last: Stored, said: Sequence[Decision], announce_at: datetime | None, now: datetime, rules: Rules
-) -> Insert | None:
-    """A new generation after a final row, where the facts or a person ask for one."""
-    if item.verdict.state is ReminderState.CANCELLED:
-        return None
-    again = [d.at for d in said if d.generation == last.generation and d.kind in _ASKS_AGAIN]
-    if again:
-        return _born(item, last.generation + 1, Forced(again[-1], by_person=True), now, rules)
-    ahead = item.due_at > now and not item.useless
-    if last.state is ReminderState.SENT:
-        if item.step.anchor is not Anchor.REVIEW_BOOKED or item.basis == last.basis:
-            return None
-        if announce_at is None and not ahead:
-            return None
-        announced = Forced(announce_at, by_person=False) if announce_at else None
-        return _born(item, last.generation + 1, announced, now, rules)
-    if last.state is ReminderState.CANCELLED and last.reason is not Reason.BY_STAFF:
-        born = _born(item, last.generation + 1, None, now, rules)
-        return None if born.verdict.state is ReminderState.MISSED else born
-    moved = (item.due_at, item.basis) != (last.due_at, last.basis)
-    if last.state in (ReminderState.MISSED, ReminderState.FAILED) and ahead and moved:
-        return _born(item, last.generation + 1, None, now, rules)
-    return None
-
-
-def _visits_to_announce(items: Sequence[Wanted], by_key: Mapping[Key, Sequence[Stored]]) -> dict[Key, datetime]:
-    """Visits that were moved while a mail with the old date was in her hand: which step says so, and since when.
-
-    One message announces it: the first step that had named the old visit. Once one was sent for the new visit, the
-    others keep their own times.
-    """
-    candidates: dict[tuple[object, str], tuple[Wanted, datetime]] = {}
-    told: set[tuple[object, str]] = set()
-    for item in items:
-        if item.step.anchor is not Anchor.REVIEW_BOOKED or item.review is None or item.review.booking is None:
-            continue
-        visit = (item.plan.id, item.review.rule.key)
-        sent = [row for row in by_key.get(item.key, ()) if row.state is ReminderState.SENT]
-        if not sent:
-            continue
-        if sent[-1].basis == item.basis:
-            told.add(visit)
-        elif visit not in candidates and visit_instant(sent[-1].basis) > item.review.booking.recorded_at:
-            candidates[visit] = (item, item.review.booking.recorded_at)
-    return {item.key: since for visit, (item, since) in candidates.items() if visit not in told}

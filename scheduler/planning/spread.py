@@ -40,7 +40,8 @@ def spread(items: Sequence[Wanted], rules: Rules) -> list[Wanted]:
             result[place] = merged
         staying = [pair for pair in crowd if pair[1] not in result]
         for position, (item, place) in enumerate(staying):
-            moved = _next_day(item, rules) if position and item.step.may_wait else None
+            may_wait = item.step.may_wait and item.step.at is not None
+            moved = _next_day(item, rules) if position and may_wait else None
             if moved is None:
                 result[place] = item
             else:
@@ -70,13 +71,14 @@ def _merged(crowd: Iterable[tuple[Wanted, int]]) -> list[tuple[Wanted, int]]:
 def _says(item: Wanted) -> tuple[object, ...] | None:
     """What the finished message would say, as far as it can differ; None for what is never merged.
 
-    The urgent block and the clinic's own texts belong to the protocol: two messages that differ there are two.
+    The urgent block and the clinic's own texts belong to the protocol: two messages that differ there are two. One that
+    may go never disappears into one that is held.
     """
     if item.step.at is None:
         return None
     protocol = item.plan.protocol
     visit = item.basis if item.step.anchor is Anchor.REVIEW_BOOKED else None
-    return (item.step.template, protocol.urgent, protocol.key if protocol.texts else None, visit)
+    return (item.step.template, protocol.urgent, protocol.key if protocol.texts else None, visit, item.verdict)
 
 
 def _next_day(item: Wanted, rules: Rules) -> Wanted | None:

@@ -39,6 +39,11 @@ _ADDRESS_HOLDS = {
 }
 
 
+def beyond_reach(patient: PatientFacts) -> bool:
+    """Whether even staff have nothing left to do or ask about her."""
+    return patient.stopped in _STOPS_STAFF_TOO
+
+
 def cancelled(reason: Reason) -> Verdict:
     """A verdict that cancels."""
     return Verdict(ReminderState.CANCELLED, reason)
@@ -87,7 +92,7 @@ def _cancels(
     to_patient = step.audience is Audience.PATIENT
     if plan.cancelled:
         return plan.cancelled
-    if patient.stopped and (to_patient or patient.stopped in _STOPS_STAFF_TOO):
+    if patient.stopped and (to_patient or beyond_reach(patient)):
         return _STOPS[patient.stopped]
     if superseded_from is not None and due_at >= superseded_from:
         return Reason.SUPERSEDED

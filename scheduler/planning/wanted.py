@@ -20,13 +20,17 @@ Key = tuple[UUID, str, int]  # care plan, step, occurrence
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One message the facts call for. `due_local` is the intended wall time in `zone`."""
+    """One message the facts call for. `due_local` is the intended wall time in `zone`.
+
+    `own_at` is the step's own time, before the sending window and the sharing of days; `expires_at` counts from it.
+    """
 
     plan: PlanFacts
     step: Step
     occurrence: int
     review: ReviewState | None
     basis: str
+    own_at: datetime
     due_at: datetime
     due_local: datetime
     zone: str
@@ -63,6 +67,7 @@ def wanted(
                     occurrence=occurrence,
                     review=review,
                     basis=_basis(step, anchor),
+                    own_at=own_time,
                     due_at=due_at,
                     due_local=due_local if due_at == own_time else to_wall(due_at, patient.zone),
                     zone=patient.zone,

@@ -1,0 +1,95 @@
+"""Writing down how attempts ended, with all that follows, inside one transaction of the caller.
+
+The rule itself is in `scheduler.after_attempt`; who calls is the recorder after a reply, and recovery after a crash.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from random import SystemRandom
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import audit, reminders, sends
+from db import patients as stored_patients
+from db.engine import instant_of
+from db.follow_up import Reminder
+from db.records import Patient
+from db.states import AddressFactKind, AttemptOutcome, ReminderState
+from scheduler.after_attempt import Tried, what_next
+from scheduler.care_plans import replan
+from scheduler.clinic import Clinic
+
+_draw = SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one attempt ended, as seen on the wire. `attempt` is None when it ended before its mark."""
+
+    reminder_id: UUID
+    attempt: int | None
+    worker_id: UUID
+    fence: int
+    email_version: int
+    outcome: AttemptOutcome
+    blames_address: bool = False
+    phase: str | None = None
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+    to_folder: bool = False
+
+
+def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | None:
+    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop.
+
+    Returns the reminder's state, None when it was not under this fence any more (the attempt's row still tells).
+    """
+    at = instant_of(session)
+    row = reminders.find_reminder(session, ended.reminder_id)
+    if row is None:
+        return None
+    if ended.outcome is not AttemptOutcome.ACCEPTED:
+        stored_patients.lock_patient(session, row.patient_id)  # before the reminder, in the planner's order
+        session.refresh(row)
+    patient = session.get_one(Patient, row.patient_id)
+    step = what_next(ended.outcome, _tried(session, row, patient, ended, at), at, _draw.random(), ended.to_folder)
+    written = sends.record(
+        session,
+        sends.Outcome(
+            reminder_id=ended.reminder_id,
+            attempt=ended.attempt,
+            worker_id=ended.worker_id,
+            fence=ended.fence,
+            email_version=ended.email_version,
+            outcome=ended.outcome,
+            phase=ended.phase,
+            code=ended.code,
+            enhanced=ended.enhanced,
+            reply=ended.reply or None,
+            state=step.state,
+            reason=step.reason,
+            ready_at=step.ready_at,
+        ),
+    )
+    session.flush()
+    if ended.outcome is AttemptOutcome.ACCEPTED:
+        if written is not None:
+            reminders.complete_idle_plans(session, [written.care_plan_id])
+        return written.state if written else None
+    if ended.blames_address and patient.email_version == ended.email_version:
+        stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
+        audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
+    replan(session, clinic, patient.id)
+    return written.state if written else None
+
+
+def _tried(session: Session, row: Reminder, patient: Patient, ended: Ended, at: datetime) -> Tried:
+    return Tried(
+        attempts=row.attempts + (1 if ended.attempt is None else 0),
+        unknowns=row.unknowns,
+        first_tried_at=sends.find_first_try(session, row.id) or at,
+        on_unknown=row.on_unknown,
+        same_address=patient.email_version == ended.email_version,
+    )

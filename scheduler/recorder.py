@@ -1,0 +1,91 @@
+"""The recorder: marks and outcomes of all connections, committed in groups, so that safety costs one flush for many.
+
+It repeats until durable. While it cannot, `healthy` is False and nothing new is claimed or marked.
+"""
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db import sends
+from scheduler import outcomes
+from scheduler.clinic import Clinic
+from scheduler.logs import log
+from scheduler.outcomes import Ended
+
+GROUP = 200  # marks and outcomes in one transaction; more would make the first of them wait
+FIRST_WAIT = 0.2  # seconds before a failed commit is repeated; doubles
+LONGEST_WAIT = 10.0
+ACTOR = "service"
+
+
+@dataclass(slots=True)
+class _Waiting:
+    wanted: sends.Mark | Ended
+    done: "asyncio.Future[int | None]"
+
+
+class Recorder:
+    """Takes marks and outcomes from any number of tasks of one loop and writes them in one stream."""
+
+    def __init__(self, clinic: Clinic, executor: Executor) -> None:
+        self._clinic = clinic
+        self._executor = executor
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
+        self.healthy = True
+
+    async def mark(self, mark: sends.Mark) -> int | None:
+        """The attempt's number once it is durable; None when a stop came first and nothing may be handed over."""
+        return await self._put(mark)
+
+    async def record(self, ended: Ended) -> None:
+        """Return once the outcome is durable."""
+        await self._put(ended)
+
+    async def run(self) -> None:
+        """Write until cancelled; cancel it only when nobody waits any more (`drained`)."""
+        while True:
+            group = [await self._queue.get()]
+            while len(group) < GROUP and not self._queue.empty():
+                group.append(self._queue.get_nowait())
+            await self._write(group)
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing waits to be written."""
+        return self._queue.empty()
+
+    async def _put(self, wanted: sends.Mark | Ended) -> int | None:
+        waiting = _Waiting(wanted, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(waiting)
+        # An outcome must become durable even if the task that brought it is cancelled meanwhile.
+        return await asyncio.shield(waiting.done)
+
+    async def _write(self, group: list[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        wait = FIRST_WAIT
+        while True:
+            try:
+                results = await loop.run_in_executor(self._executor, self._commit, [w.wanted for w in group])
+                break
+            except (SQLAlchemyError, OSError) as error:
+                self.healthy = False
+                log().error("recorder_waits", error=type(error).__name__, count=len(group), wait_seconds=wait)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_WAIT)
+        self.healthy = True
+        for waiting, result in zip(group, results, strict=True):
+            if not waiting.done.done():
+                waiting.done.set_result(result)
+
+    def _commit(self, group: list[sends.Mark | Ended]) -> list[int | None]:
+        clinic = self._clinic
+        with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+            # Outcomes first: one of them may bring the very stop that a mark of this group has to see.
+            for wanted in group:
+                if isinstance(wanted, Ended):
+                    outcomes.write(session, clinic, wanted)
+            opened = sends.mark(session, [wanted for wanted in group if isinstance(wanted, sends.Mark)])
+        return [opened.get(wanted.claim.reminder_id) if isinstance(wanted, sends.Mark) else None for wanted in group]

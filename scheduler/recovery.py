@@ -1,0 +1,128 @@
+"""What runs at start and every few seconds: claims of dead workers, what ran out, lines for staff, replanning.
+
+A claim without a mark is certainly unsent and returns to scheduled; a mark without a record is unknown.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from db import care_plans as stored_plans
+from db import gate, reminders, sends
+from db.engine import instant_of
+from db.follow_up import Reminder
+from db.states import AttemptOutcome, GateState, ReminderState
+from scheduler import outcomes
+from scheduler.care_plans import replan
+from scheduler.clinic import Clinic
+from scheduler.logs import log
+from scheduler.outcomes import Ended
+from scheduler.recorder import ACTOR
+
+DEAD_AFTER = timedelta(seconds=60)  # without a heartbeat (every 10 s)
+DOWNTIME = timedelta(minutes=10)  # after this long without a sign of life a backlog is looked at before it leaves
+REPLAN_AT_ONCE = 50  # patients read in one query; each is planned in a transaction of her own
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What recovery found: claims given back, and attempts whose answer is lost."""
+
+    given_back: int = 0
+    unknown: int = 0
+
+
+def recover(clinic: Clinic, worker_id: UUID, everyone_else: bool) -> Recovered:
+    """Give back or settle the claims of dead workers.
+
+    `everyone_else`: all other workers are dead (on SQLite one process sends); else those silent for a minute.
+    """
+    now = clinic.clock.now()
+    with clinic.store.read() as session:
+        if everyone_else:
+            rows = [row.id for row in sends.list_foreign_claims(session, worker_id)]
+        else:
+            dead = [found for found in gate.list_dead_workers(session, now - DEAD_AFTER) if found != worker_id]
+            rows = [row.id for row in sends.list_claims_of(session, dead)] if dead else []
+    given_back = unknown = 0
+    for reminder_id in rows:  # one transaction each: a row that cannot be settled must not stop the others
+        settled = _settle(clinic, worker_id, reminder_id)
+        given_back += settled is False
+        unknown += settled is True
+    if rows:
+        log().warning("claims_recovered", count=given_back, unknown=unknown)
+    return Recovered(given_back, unknown)
+
+
+def _settle(clinic: Clinic, worker_id: UUID, reminder_id: UUID) -> bool | None:
+    """True: its answer is lost; False: it was certainly not sent; None: somebody settled it meanwhile."""
+    with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+        row = session.get(Reminder, reminder_id, with_for_update=True)
+        if row is None or row.state is not ReminderState.SENDING or row.worker_id in (None, worker_id):
+            return None
+        if row.open_attempt is None:
+            claim = sends.Claim(row.id, row.patient_id, row.care_plan_id, row.fence)
+            return None if not sends.give_back(session, claim) else False
+        attempt = sends.find_attempt(session, row.open_attempt)
+        outcomes.write(
+            session,
+            clinic,
+            Ended(
+                reminder_id=row.id,
+                attempt=row.open_attempt,
+                worker_id=attempt.worker_id,
+                fence=row.fence,
+                email_version=attempt.email_version,
+                outcome=AttemptOutcome.UNKNOWN,
+                phase="lost",
+            ),
+        )
+        return True
+
+
+def sweep(clinic: Clinic) -> None:
+    """Reminders past their end become missed, and lines for staff whose time has come are raised."""
+    now = clinic.clock.now()
+    with clinic.store.write(ACTOR, now) as session:
+        plans = reminders.expire(session, now)
+        reminders.raise_staff_lines(session, now)
+        reminders.complete_idle_plans(session, plans)
+
+
+def replan_outdated(clinic: Clinic, go_on: Callable[[], bool] = lambda: True) -> int:
+    """Replan every patient whose plan was made with other settings, holidays or zone data; how many."""
+    done = 0
+    while go_on():
+        with clinic.store.read() as session:
+            outdated = stored_plans.list_patients_planned_otherwise(session, clinic.fingerprint, REPLAN_AT_ONCE)
+        if not outdated:
+            break
+        for patient_id in outdated:
+            with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+                replan(session, clinic, patient_id)
+            done += 1
+    return done
+
+
+def check_start(clinic: Clinic, has_relay: bool) -> None:
+    """Close the gate where a start must not send by itself: a backlog nobody has seen, a relay that was unset."""
+    now = clinic.clock.now()
+    with clinic.store.write(ACTOR, now) as session:
+        row = gate.get_gate(session)
+        if row.state is GateState.CLOSED:
+            return
+        if row.used_relay and not has_relay:
+            gate.close_gate(session, "no mail server is set, but this record has been sent from through one")
+            return
+        if has_relay:
+            gate.remember_relay(session)
+        last = gate.find_latest_worker(session)
+        quiet_since = last.heartbeat_at if last else None
+        due = reminders.count_due(session, now)
+        if due > clinic.settings.backlog_limit and _was_down(quiet_since, instant_of(session)):
+            gate.close_gate(session, f"{due} messages fell due while the service was off; look at them and release")
+
+
+def _was_down(last_sign: datetime | None, now: datetime) -> bool:
+    return last_sign is not None and now - last_sign > DOWNTIME

@@ -1,0 +1,184 @@
+"""The sender: dispatcher, recorder and ticker of one process, started and stopped together.
+
+Put together with the web server in `service.py`; what a pass does is in `scheduler.dispatcher`.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from db import audit, gate, reminders
+from scheduler import recovery
+from scheduler.clinic import Clinic
+from scheduler.clock import SystemClock
+from scheduler.dispatcher import Carrier, Dispatcher
+from scheduler.logs import log
+from scheduler.mailer import Connection, RelaySettings
+from scheduler.outbox import FolderConnection
+from scheduler.recorder import ACTOR, Recorder
+from scheduler.ticker import ANCHOR_MINUTES, HEARTBEAT_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, Ticker
+
+DRAIN_SECONDS = 30.0  # how long a stop waits for what is on the wire
+DATABASE_THREADS = 3  # one for the recorder's stream, two for claims and ticks
+T = TypeVar("T")
+
+
+class Sender:
+    """Everything that sends in one process. `start`, then `stop`; or `send_once`."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self._clinic = clinic
+        self._executor: Executor = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
+        self._ticker = Ticker()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._worker_id: UUID | None = None
+        self._stopping = False
+        self.dispatcher: Dispatcher | None = None
+
+    async def start(self) -> None:
+        """Register this worker, recover what a dead one left, and begin to send."""
+        dispatcher = await self._prepare()
+        self._tasks.append(asyncio.create_task(dispatcher.run(), name="dispatcher"))
+        self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
+        self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
+        self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
+        self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
+        self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
+        self._ticker.start()
+        await self._sweep()
+
+    async def stop(self) -> None:
+        """No new claims; what is on the wire finishes within 30 s; then the worker's orderly end is recorded."""
+        self._stopping = True
+        self._ticker.stop()
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._tasks[1]), DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._run(self._end)
+        self._executor.shutdown(wait=True)
+
+    async def send_once(self) -> None:
+        """One sweep over what is due now, then the end (`send-due`)."""
+        dispatcher = await self._prepare()
+        await self._run(recovery.sweep, self._clinic)
+        await dispatcher.once()
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._run(self._end)
+        self._executor.shutdown(wait=True)
+
+    def broken(self) -> BaseException | None:
+        """The error that ended one of the tasks that must not end, or None."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception():
+                return task.exception()
+        return None
+
+    async def _prepare(self) -> Dispatcher:
+        clinic = self._clinic
+        relay = relay_of(clinic)
+        await self._run(recovery.check_start, clinic, relay is not None)
+        self._worker_id = await self._run(self._register)
+        await self._run(recovery.recover, clinic, self._worker_id, clinic.store.is_sqlite)
+        recorder = Recorder(clinic, self._executor)
+
+        def make_carrier() -> Carrier:
+            return FolderConnection(clinic.settings.outbox) if relay is None else Connection(relay)
+
+        self.dispatcher = Dispatcher(
+            clinic,
+            self._executor,
+            recorder,
+            self._worker_id,
+            make_carrier,
+            connections=1 if relay is None else clinic.settings.smtp_connections,
+            to_folder=relay is None,
+        )
+        self._tasks.append(asyncio.create_task(recorder.run(), name="recorder"))
+        return self.dispatcher
+
+    async def _look(self) -> None:
+        """Wake the dispatcher when something is due, and set the alarm for what will be due next."""
+        upcoming = await self._run(self._next_ready)
+        if upcoming is None or self.dispatcher is None:
+            return
+        now = self._clinic.clock.now()
+        if upcoming <= now:
+            self.dispatcher.wake()
+        elif isinstance(self._clinic.clock, SystemClock) and upcoming - now < timedelta(seconds=2 * LOOK_SECONDS):
+            self._ticker.at("next", upcoming, self._wake)
+
+    async def _wake(self) -> None:
+        if self.dispatcher is not None:
+            self.dispatcher.wake()
+
+    async def _beat(self) -> None:
+        await self._run(self._write_beat, False)
+
+    async def _sweep(self) -> None:
+        await self._run(recovery.sweep, self._clinic)
+        if self._worker_id is not None and not self._clinic.store.is_sqlite:
+            await self._run(recovery.recover, self._clinic, self._worker_id, False)
+        await self._run(self._write_beat, True)
+        await self._look()
+
+    async def _anchor(self) -> None:
+        await self._run(self._write_anchor)
+
+    async def _replan(self) -> None:
+        done = await self._run(recovery.replan_outdated, self._clinic, lambda: not self._stopping)
+        if done:
+            log().info("replanned", count=done)
+
+    def _register(self) -> UUID:
+        with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
+            return gate.add_worker(session, f"{socket.gethostname()} {os.getpid()}")
+
+    def _write_beat(self, swept: bool) -> None:
+        if self._worker_id is not None:
+            with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
+                gate.beat(session, self._worker_id, swept)
+
+    def _write_anchor(self) -> None:
+        clinic = self._clinic
+        with clinic.store.read() as session:
+            audit.write_anchor(session, clinic.settings.anchors_file, clinic.clock.now())
+
+    def _next_ready(self) -> datetime | None:
+        with self._clinic.store.read() as session:
+            return reminders.find_next_ready(session)
+
+    def _end(self) -> None:
+        self._write_anchor()
+        if self._worker_id is not None:
+            with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
+                gate.stop_worker(session, self._worker_id)
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)
+
+
+def relay_of(clinic: Clinic) -> RelaySettings | None:
+    """The mail server of the settings, None while none is set."""
+    settings = clinic.settings
+    if settings.smtp_host is None:
+        return None
+    return RelaySettings(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        security=settings.smtp_security,
+        username=settings.smtp_username,
+        password=settings.smtp_password.get_secret_value() if settings.smtp_password else None,
+    )
