@@ -1,0 +1,162 @@
+"""The word lists of the linter: one editable file a language, read into sets that are fast to look in.
+
+What is looked at, and what a hit means, is in `scheduler.wording`.
+"""
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from scheduler.errors import InvalidInput
+
+SECTIONS: Final = ("reveals", "outside", "never", "tone", "allow")
+_HEAD: Final = 3  # letters by which stems are looked up; a shorter stem would forbid half the language
+_INSIDE: Final = 5  # letters a stem or word needs before it is looked for inside other words
+
+_WORD = re.compile(r"\w+")
+_NO_WORD: Final = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) == "_")}
+_HIDDEN = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+
+
+def plain(text: str) -> str:
+    """Text as it is compared: HTML decoded, NFKC, case-folded, without invisible characters."""
+    if text.isascii() and "&" not in text:
+        return text.lower()
+    return _HIDDEN.sub("", unicodedata.normalize("NFKC", html.unescape(text)).casefold())
+
+
+def words_of(compared: str) -> set[str]:
+    """The words of a text that went through `plain`."""
+    if compared.isascii():
+        return set(compared.translate(_NO_WORD).split())  # three times as fast as the expression
+    return set(_WORD.findall(compared))
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Whole words, stems by their first three letters, and phrases; all in the form `plain` gives."""
+
+    whole: frozenset[str]
+    stems: dict[str, tuple[str, ...]]
+    phrases: "re.Pattern[str] | None"
+    beginnings: frozenset[str]  # the first words of the phrases: without one of them there is no phrase to look for
+    long: tuple[str, ...]  # what is also looked for inside the run-together words of hosts, paths and addresses
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> "Words":
+        """Words from the lines of a list: `word`, `stem*`, `two words`."""
+        whole, stems, phrases = set(), set(), set()
+        for entry in entries:
+            if entry.endswith("*"):
+                stems.add(entry[:-1])
+            elif _WORD.fullmatch(entry):
+                whole.add(entry)
+            else:
+                phrases.add(entry)
+        heads: dict[str, list[str]] = {}
+        for stem in sorted(stems):
+            heads.setdefault(stem[:_HEAD], []).append(stem)
+        return cls(
+            whole=frozenset(whole),
+            stems={head: tuple(found) for head, found in heads.items()},
+            phrases=_any_of(phrases),
+            beginnings=frozenset(_WORD.findall(phrase)[0] for phrase in phrases),
+            long=tuple(sorted(word for word in stems | whole if len(word) >= _INSIDE)),
+        )
+
+    def find(self, compared: str) -> list[str]:
+        """The listed words in a text that went through `plain`."""
+        words = words_of(compared)
+        found = words & self.whole
+        stems = self.stems
+        for word in words:
+            head = stems.get(word[:_HEAD])
+            if head is not None and word.startswith(head):
+                found.add(word)
+        if self.phrases is not None and not words.isdisjoint(self.beginnings):
+            found.update(match[0] for match in self.phrases.finditer(compared))
+        return sorted(found)
+
+    def find_inside(self, compared: str) -> list[str]:
+        """The same for a host, path or address: listed words of five letters and more also inside other words."""
+        apart = re.sub(r"[\W_\d]+", " ", compared)
+        return sorted({*self.find(apart), *(word for word in self.long if word in compared)})
+
+
+@dataclass(frozen=True, slots=True)
+class WordList:
+    """The lists of one language, by the place they are for."""
+
+    language: str
+    outside: Words
+    general_body: Words
+    any_body: Words
+    tone: Words
+    allow: "re.Pattern[str] | None" = field(default=None)
+
+    def compared(self, text: str) -> str:
+        """A text as it is compared, without what is allowed."""
+        compared = plain(text)
+        return self.allow.sub(" ", compared) if self.allow else compared
+
+
+def load_word_list(language: str, folders: Sequence[Path], allow: Iterable[str] = ()) -> WordList:
+    """Read `wording/<language>.txt` of every folder that has one and put them together.
+
+    `de-AT` is checked with its own list and with that of `de`; a language without any with the English one. `allow` is the clinic's
+    own allow list. Raises `InvalidInput` with file and line.
+    """
+    files = _files((language, language.partition("-")[0]), folders) or _files(("en",), folders)
+    if not files:
+        raise InvalidInput(f"there is no word list for {language}: expected wording/{language}.txt in the templates")
+    sections: dict[str, set[str]] = {section: set() for section in SECTIONS}
+    problems: list[str] = []
+    for file in files:
+        _read(file, sections, problems)
+    if problems:
+        raise InvalidInput(*problems)
+    never, reveals = sections["never"], sections["reveals"]
+    return WordList(
+        language=language,
+        outside=Words.of(never | reveals | sections["outside"]),
+        general_body=Words.of(never | reveals),
+        any_body=Words.of(never),
+        tone=Words.of(sections["tone"]),
+        allow=_any_of({*sections["allow"], *map(plain, allow)}),
+    )
+
+
+def _files(languages: Sequence[str], folders: Sequence[Path]) -> list[Path]:
+    paths = [folder / "wording" / f"{language}.txt" for folder in folders for language in dict.fromkeys(languages)]
+    return [path for path in paths if path.is_file()]
+
+
+def _read(file: Path, sections: dict[str, set[str]], problems: list[str]) -> None:
+    section: str | None = None
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+        entry = " ".join(plain(line.partition("#")[0]).split())
+        if not entry:
+            continue
+        if entry.startswith("["):
+            section = entry.strip("[]")
+            if section not in sections:
+                problems.append(f"{file.name}:{number}: unknown section {entry}: expected {', '.join(SECTIONS)}")
+                section = None
+        elif section is None:
+            problems.append(f"{file.name}:{number}: a word before the first section")
+        elif "*" in entry[:-1] or (entry.endswith("*") and (len(entry) <= _HEAD or not _WORD.fullmatch(entry[:-1]))):
+            problems.append(f"{file.name}:{number}: {entry}: a star ends a stem of at least three letters")
+        else:
+            sections[section].add(entry)
+
+
+def _any_of(phrases: Iterable[str]) -> "re.Pattern[str] | None":
+    found = sorted((phrase for phrase in phrases if phrase), key=len, reverse=True)
+    if not found:
+        return None
+    either = "|".join(r"\s+".join(re.escape(word) for word in phrase.split()) for phrase in found)
+    return re.compile(rf"(?<!\w)(?:{either})(?!\w)")
