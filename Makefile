@@ -1,0 +1,63 @@
+# What people type. Needs only `python3` (3.11 or newer) and `make`; everything else is made in .venv.
+# Another Python: make PYTHON=python3.12 run
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PARALLEL ?= 2
+
+.PHONY: help install install-dev run demo test check format coverage
+.DEFAULT_GOAL := help
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+install: ## Prepare .venv to run the program
+	@$(call install_lock,requirements.lock)
+
+install-dev: install
+	@$(call install_lock,requirements-dev.lock)
+
+run: install ## Start the service (settings: docs/settings.md)
+	@exec $(PY) service.py run
+
+demo: install ## Play a sample clinic with time running fast
+	@exec $(PY) service.py demo
+
+test: check ## Check, then run the whole test-suite
+	$(PY) -m pytest -n $(PARALLEL)
+
+check: install-dev ## Lint, formatting and types; changes nothing
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: install-dev ## Put the code into its form
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+coverage: install-dev ## Run the tests and show branch coverage of scheduler/ and db/
+	$(PY) -m coverage erase
+	$(PY) -m coverage run -m pytest -q
+	$(PY) -m coverage combine -q
+	$(PY) -m coverage report
+
+# Installs a lock unless its stamp, named after the lock's SHA-256, is there. The launcher finds its checkout by itself.
+define install_lock
+set -e; \
+command -v $(PYTHON) > /dev/null || { echo 'Aftercare needs Python 3.11 or newer, and there is no $(PYTHON).' >&2; exit 1; }; \
+stamp=$$($(PYTHON) -c 'import sys, hashlib; \
+sys.version_info >= (3, 11) or sys.exit("Aftercare needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ..."); \
+print(".venv/$(1)." + hashlib.sha256(open("$(1)", "rb").read()).hexdigest())'); \
+if ! [ -f "$$stamp" ] || ! $(PY) -c '' 2> /dev/null; then \
+  if ! $(PY) -m pip --version > /dev/null 2>&1; then \
+    rm -rf .venv; \
+    $(PYTHON) -m venv .venv || { rm -rf .venv; echo 'Cannot make .venv: the venv module of $(PYTHON) is missing (on Debian: apt install python3-venv).' >&2; exit 1; }; \
+  fi; \
+  echo 'Installing $(1) into .venv ...'; \
+  $(PY) -m pip install --quiet --no-input --disable-pip-version-check --only-binary :all: --require-hashes -r $(1); \
+  printf '%s\n' '#!/bin/sh' 'here=$$(dirname "$$(readlink -f "$$0")")' 'exec "$$here/python" "$$here/../../service.py" "$$@"' > .venv/bin/aftercare; \
+  chmod +x .venv/bin/aftercare; \
+  rm -f .venv/$(1).*; \
+  touch "$$stamp"; \
+fi
+endef
