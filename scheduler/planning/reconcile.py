@@ -266,12 +266,10 @@ def _moves(item: Wanted, row: Stored, forced: Forced | None, now: datetime) -> b
         return False
     if item.basis != row.basis:
         return True
-    same_own_time = (item.zone, expires_at) == (row.zone, row.expires_at)
     if row.state is ReminderState.AWAITING_RETRY:
         # Tried for this very date and put off: only a time still ahead, not a day shared out anew, restarts it.
-        return not same_own_time and due_at > now
-    # A day shared out anew, once it has passed, would turn a waiting message into a missed one.
-    return forced is not None or not same_own_time or due_at >= now
+        return (item.zone, expires_at) != (row.zone, row.expires_at) and due_at > now
+    return True
 
 
 def _after_move(
@@ -282,9 +280,13 @@ def _after_move(
         return keeps
     if row.reason is Reason.FOR_STAFF and timing.due_at <= now < timing.expires_at:
         return keeps
-    rule = Past.SEND if forced else _past(item)
-    if rule is Past.SKIP and item.zone != row.zone and item.basis == row.basis:
-        rule = Past.SEND  # she travelled east: the date stands, so nothing is lost by it
+    # A new zone, or a day shared out anew: the date stands, so a message that still waits is not lost by it.
+    own_time_stands = item.basis == row.basis and timing.expires_at == row.expires_at
+    date_stands = own_time_stands or (item.basis == row.basis and item.zone != row.zone)
+    if row.reason is Reason.PAST_ASK and own_time_stands and not back:
+        return keeps
+    waits = row.state is not ReminderState.HELD or wish.state is ReminderState.HELD
+    rule = Past.SEND if forced or back or (date_stands and waits) else _past(item)
     return _judge_time(timing, wish, rule, now)
 
 
