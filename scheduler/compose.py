@@ -36,7 +36,8 @@ class Revealing(AftercareError):
     """The finished text would give her away; it must not leave."""
 
     def __init__(self, findings: list[WordingFinding]) -> None:
-        super().__init__("the finished text holds a word that must not be seen: " + "; ".join(map(str, findings)))
+        places = ", ".join(sorted({finding.place for finding in findings}))
+        super().__init__(f"the finished text holds a word that must not be seen, in: {places}")
         self.findings = findings
 
 
@@ -51,9 +52,12 @@ class Letter:
     rendered: Rendered
 
 
-def write_letter(session: Session, clinic: Clinic, row: Reminder, approved_only: bool = True) -> Letter:
+def write_letter(
+    session: Session, clinic: Clinic, row: Reminder, approved_only: bool = True, stand_in: str | None = None
+) -> Letter:
     """The mail of a reminder row, exactly as it would leave.
 
+    A preview may take texts that are not approved, and a stand-in for an address that is not known.
     Raises `NothingToSend`, `RenderFailed` or `Revealing`.
     """
     patient = stored_patients.find_patient(session, row.patient_id)
@@ -64,7 +68,7 @@ def write_letter(session: Session, clinic: Clinic, row: Reminder, approved_only:
     step = next((step for step in shelved.protocol.steps if step.key == row.step), None)
     if step is None:
         raise NothingToSend(f'the protocol has no step "{row.step}"')
-    email = patient.email
+    email = patient.email or stand_in
     if email is None:
         raise NothingToSend("there is no e-mail address")
     rendered = render(session, clinic, patient, plan, step, row.occurrence, approved_only)
@@ -100,7 +104,7 @@ def render(
     values = values_for(session, clinic, shelved, patient, plan, step, occurrence, text.source.language)
     rendered = compiled.render(values)
     names = [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
-    findings = lint_rendered(rendered, names)
+    findings = lint_rendered(rendered, names, clinic.library.words(rendered.language))
     if findings:
         raise Revealing(list(findings))
     return rendered

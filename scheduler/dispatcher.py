@@ -209,7 +209,7 @@ class Dispatcher:
     def _tell_circuit(self, verdict: Verdict) -> None:
         alarm = self.circuit.record(verdict, self._clinic.clock.now())
         if alarm:
-            log().error("relay_alarm", alarm=alarm)
+            log().error(alarm)
         elif verdict.relay is not RelayEffect.FINE:
             log().warning("relay_trouble", phase=verdict.phase.value, code=verdict.code)
 

@@ -15,11 +15,12 @@ from db import audit
 from db import library as stored
 from db.engine import instant_of
 from db.states import Approvable
-from scheduler.errors import NotFound, Refused
-from scheduler.message_source import Source, SourceInvalid, parse_source
+from scheduler.errors import InvalidInput, NotFound, Refused
+from scheduler.message_source import Source, parse_source
 from scheduler.planning.protocol import Protocol
 from scheduler.protocols import ProtocolInvalid, content_hash, list_protocol_files, read_protocol
-from scheduler.template_files import list_templates
+from scheduler.template_files import list_templates, read_source
+from scheduler.word_lists import WordList, load_word_list
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,7 @@ class Library:
         self._default_language = default_language
         self._shelf: tuple[stored.LibraryStamp, Shelf] | None = None
         self._parsed: dict[str, Protocol] = {}
+        self._words: dict[str, WordList] = {}
 
     def shelf(self, session: Session) -> Shelf:
         """The library as stored."""
@@ -131,6 +133,12 @@ class Library:
         if self._shelf is None or self._shelf[0] != stamp:
             self._shelf = (stamp, self._read_shelf(session))
         return self._shelf[1]
+
+    def words(self, language: str) -> WordList:
+        """The words that must not be seen, in a language; read once."""
+        if language not in self._words:
+            self._words[language] = load_word_list(language, self._template_folders)
+        return self._words[language]
 
     def read_files(self, session: Session) -> Reading:
         """Bring new versions, drafts' changes and new texts from the files into the database.
@@ -179,19 +187,19 @@ class Library:
         for (key, language, level, _), version in known.items():
             newest[(key, language, level)] = version.id
         for (key, language, level), path in sorted(self._text_files().items()):
-            text = path.read_text(encoding="utf-8")
-            digest = content_hash(text)
+            try:
+                source = read_source(path)
+                parse_source(source)
+            except InvalidInput as wrong:
+                reading.problems += wrong.problems
+                continue
+            digest = content_hash(source.text)
             seen = known.get((key, language, level, digest))
             if seen is not None:
                 if newest[(key, language, level)] != seen.id:
                     seen.seen_at = instant_of(session)  # the file went back to an earlier content
                 continue
-            try:
-                parse_source(Source(key, language, level, text))
-            except SourceInvalid as wrong:
-                reading.problems += wrong.problems
-                continue
-            stored.add_template_version(session, key, language, level, text, digest)
+            stored.add_template_version(session, key, language, level, source.text, digest)
         session.flush()
 
     def _read_shelf(self, session: Session) -> Shelf:

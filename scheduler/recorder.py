@@ -72,7 +72,7 @@ class Recorder:
                 break
             except (SQLAlchemyError, OSError) as error:
                 self.healthy = False
-                log().error("recorder_waits", error=type(error).__name__, count=len(group), wait_seconds=wait)
+                log().error("recorder_waits", error=type(error).__name__, count=len(group), seconds=wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
         self.healthy = True

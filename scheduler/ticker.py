@@ -49,6 +49,6 @@ def _guarded(name: str, tick: Tick) -> Tick:
         try:
             await tick()
         except Exception as error:  # noqa: BLE001 (one tick: the next comes whatever happened)
-            log().error("tick_failed", tick=name, error=type(error).__name__)
+            log().error("tick_failed", job=name, error=type(error).__name__)
 
     return run

@@ -1,0 +1,1 @@
+"""The command line, split by noun: parse, call one use case, print. `service.py` puts the parts together."""

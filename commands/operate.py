@@ -1,0 +1,140 @@
+"""`migrate check status hold release` and `audit list verify`: for whoever runs the service."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from commands.context import (
+    AsJson,
+    By,
+    Reason,
+    Yes,
+    actor,
+    clinic_of,
+    confirm,
+    print_fields,
+    print_json,
+    print_line,
+    print_table,
+    read_id,
+    utc,
+)
+from db import audit, care_plans
+from db.states import ReminderState
+from scheduler import gate_keeper
+from scheduler.checks import check as run_checks
+from scheduler.health import examine
+
+audit_app = typer.Typer(help="Who did or saw what; is the chain whole.", no_args_is_help=True)
+
+
+def check(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look for what is wrong: settings, database, keys, mail server, clock, protocols, texts."""
+    findings = run_checks(clinic_of(context))
+    if as_json:
+        print_json([asdict(found) for found in findings])
+    else:
+        for found in findings:
+            print_line(f"{found.severity}  {found.id}  {found.problem}")
+        if not findings:
+            print_line("Nothing found.")
+    if any(found.severity == "fail" for found in findings):
+        raise typer.Exit(1)
+
+
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show whether the service lives, what waits and what needs a person."""
+    clinic = clinic_of(context)
+    with clinic.store.read() as session:
+        found = examine(session, clinic)
+        questions = len(care_plans.list_open_questions(session))
+    shown = {
+        "status": "ok" if found.ok else ("stalled" if found.stalled else "degraded"),
+        "sending": "open" if found.gate_open else "closed",
+        "gate_reason": found.gate_reason,
+        "mail": "outbox folder" if found.to_folder else "mail server",
+        "heartbeat_age_seconds": found.heartbeat_age_seconds,
+        "swept_at": utc(found.swept_at),
+        "oldest_due_seconds": found.oldest_due_seconds,
+        "next_ready_at": utc(found.next_ready_at),
+        "unknown": found.unknown,
+        "questions": questions,
+        **{state.value: found.counts[state] for state in ReminderState},
+    }
+    if as_json:
+        print_json(shown)
+        return
+    print_fields(shown)
+
+
+def hold(context: typer.Context, reason: Reason, by: By = None) -> None:
+    """Stop all sending at once (the stop button)."""
+    gate_keeper.close(clinic_of(context), actor(by), reason)
+    print_line("Sending is stopped. Nothing leaves until: release")
+
+
+def release(context: typer.Context, yes: Yes = False, by: By = None) -> None:
+    """Open the sending gate again; shows what will leave and asks."""
+    clinic = clinic_of(context)
+    waiting = gate_keeper.look(clinic)
+    if not waiting.closed:
+        print_line("Sending is open already; nothing changed.")
+        return
+    print_line(f"Sending was stopped: {waiting.reason}")
+    print_line(f"{waiting.due} message(s) will leave at once.")
+    for reminder_id, due in waiting.first:
+        print_line(f"  {due.replace('T', ' ')}  {reminder_id}")
+    confirm("Open the gate?", yes)
+    gate_keeper.release(clinic, actor(by))
+    print_line("Sending is open.")
+
+
+@audit_app.command("list")
+def list_events(
+    context: typer.Context,
+    patient: Annotated[str | None, typer.Option("--patient", metavar="ID")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """List audit events, the newest first: ids and field names, never values."""
+    clinic = clinic_of(context)
+    with clinic.store.read() as session:
+        found = audit.list_events(session, read_id(patient, "patient") if patient else None, limit)
+    rows = [
+        {
+            "number": event.number,
+            "at": utc(event.at),
+            "actor": event.actor,
+            "action": event.action,
+            "subject": event.subject,
+            "subject_id": event.subject_id,
+            "patient_id": event.patient_id,
+            "fields": event.fields,
+        }
+        for event in found
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("no.", "at", "who", "what", "of"),
+        [(row["number"], row["at"], row["actor"], row["action"], row["subject_id"]) for row in rows],
+        "There are no events.",
+    )
+
+
+@audit_app.command("verify")
+def verify(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check the whole audit chain and its anchors; exit 1 when it is broken anywhere."""
+    clinic = clinic_of(context)
+    with clinic.store.read() as session:
+        count, findings = audit.verify(session, clinic.settings.anchors_file)
+    if as_json:
+        print_json({"events": count, "findings": [asdict(finding) for finding in findings]})
+    else:
+        for finding in findings:
+            print_line(f"event {finding.number} {finding.problem}")
+        print_line(f"{count} events, {len(findings)} finding(s).")
+    if findings:
+        raise typer.Exit(1)

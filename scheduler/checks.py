@@ -1,0 +1,155 @@
+"""`check`: what could be wrong before anyone notices; findings with stable ids. Reads only, but for one SMTP login."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import select
+
+from db import audit, gate
+from db.engine import UnsafeDatabase, check_engine
+from db.migrations import current, head
+from db.records import PatientKey
+from db.vault import VaultError
+from scheduler.clinic import Clinic
+from scheduler.mailer import Connection, Limits, RelayTrouble
+from scheduler.protocols import ProtocolInvalid, list_protocol_files, read_protocol
+from scheduler.sender import relay_of
+from scheduler.template_files import check_templates, list_templates
+from scheduler.wording import lint_values
+
+LOGIN_LIMITS = Limits(connect=10, command=10, final_reply=10, quit=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One finding. `fail` has to be mended, `warn` looked at."""
+
+    id: str
+    severity: Literal["fail", "warn"]
+    problem: str
+
+
+def check(clinic: Clinic) -> list[Found]:
+    """All findings. Each part is looked at whatever another found."""
+    parts: list[Callable[[Clinic], Iterator[Found]]] = [
+        _settings,
+        _database,
+        _keys,
+        _audit,
+        _relay,
+        _gate,
+        _clock,
+        _protocols,
+        _texts,
+    ]
+    return [found for part in parts for found in part(clinic)]
+
+
+def _settings(clinic: Clinic) -> Iterator[Found]:
+    settings = clinic.settings
+    if settings.smtp_host is None:
+        yield Found("relay-not-set", "warn", "no mail server is set: mails are written to the outbox folder")
+    for name in settings.to_be_set:
+        yield Found("setting-to-be-set", "warn", f"{name.upper()} still has its example value")
+    shown = {
+        "SENDER_NAME": settings.sender_name,
+        "SENDER_ADDRESS": settings.sender_address,
+        "REPLY_TO": settings.reply_to,
+        "CLINIC_NAME": settings.clinic_name,
+        "PUBLIC_URL": settings.public_url or "",
+    }
+    for finding in lint_values(shown, clinic.library.words(settings.clinic_language)):
+        yield Found("revealing-setting", "fail", f"{finding.place}: {finding.problem}")
+
+
+def _database(clinic: Clinic) -> Iterator[Found]:
+    try:
+        check_engine(clinic.store.engine)
+    except UnsafeDatabase as unsafe:
+        yield Found("database-unsafe", "fail", str(unsafe))
+    found = current(clinic.store.engine)
+    if found != head():
+        yield Found("schema-outdated", "fail", f"the schema is {found}, this program's is {head()}: run migrate")
+    if clinic.store.is_sqlite:
+        with clinic.store.engine.connect() as connection:
+            answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if answer != "ok":
+            yield Found("database-damaged", "fail", "SQLite's quick_check found damage: restore a backup")
+
+
+def _keys(clinic: Clinic) -> Iterator[Found]:
+    with clinic.store.read() as session:
+        for patient_id, wrapped in session.execute(
+            select(PatientKey.patient_id, PatientKey.wrapped).order_by(PatientKey.patient_id).limit(1)
+        ).tuples():
+            try:
+                clinic.store.vault.learn(patient_id, wrapped)
+            except VaultError as wrong:
+                yield Found("keys-do-not-fit", "fail", str(wrong))
+    mode = clinic.settings.keys_file.stat().st_mode & 0o777
+    if mode & 0o077:
+        yield Found("keys-readable", "fail", f"the key file can be read by others (mode {mode:04o})")
+
+
+def _audit(clinic: Clinic) -> Iterator[Found]:
+    with clinic.store.read() as session:
+        _, findings = audit.verify(session, clinic.settings.anchors_file)
+    if findings:
+        yield Found("audit-chain-broken", "fail", f"{len(findings)} place(s): run audit verify")
+
+
+def _relay(clinic: Clinic) -> Iterator[Found]:
+    relay = relay_of(clinic)
+    if relay is None:
+        return
+
+    async def log_in() -> None:
+        connection = Connection(relay, LOGIN_LIMITS)
+        try:
+            await connection.open()
+        finally:
+            await connection.close()
+
+    try:
+        asyncio.run(log_in())
+    except RelayTrouble as trouble:
+        code = f" {trouble.verdict.code}" if trouble.verdict.code else ""
+        yield Found("relay-login", "fail", f"the mail server could not be used: {trouble.verdict.phase.value}{code}")
+
+
+def _gate(clinic: Clinic) -> Iterator[Found]:
+    with clinic.store.read() as session:
+        row = gate.get_gate(session)
+    if row.reason is not None:
+        yield Found("gate-closed", "warn", f"nothing is sent: {row.reason}")
+
+
+def _clock(clinic: Clinic) -> Iterator[Found]:
+    now = clinic.clock.now()
+    with clinic.store.read() as session:
+        worker = gate.find_latest_worker(session)
+    if worker is not None and worker.heartbeat_at > now:
+        yield Found("clock-behind", "fail", "the clock stands before the last sign of life: it was set back")
+
+
+def _protocols(clinic: Clinic) -> Iterator[Found]:
+    known = {key for key, _, _ in list_templates(clinic.settings.template_folders)}
+    for path in list_protocol_files(clinic.settings.protocol_folders).values():
+        try:
+            read_protocol(path.read_text(encoding="utf-8"), path.name, known)
+        except (ProtocolInvalid, UnicodeDecodeError) as wrong:
+            problems = wrong.problems if isinstance(wrong, ProtocolInvalid) else [f"{path.name}: is not UTF-8"]
+            for problem in problems:
+                yield Found("protocol-invalid", "fail", problem)
+    with clinic.store.read() as session:
+        shelf = clinic.library.shelf(session)
+    for key in sorted({shelved.protocol.key for shelved in shelf.protocols.values()}):
+        if key not in shelf.retired and not any(s.approved for s in shelf.list_versions(key)):
+            yield Found("protocol-draft", "warn", f"{key} is a draft: nothing of it is sent")
+
+
+def _texts(clinic: Clinic) -> Iterator[Found]:
+    for finding in check_templates(clinic.settings.template_folders):
+        yield Found("text", finding.severity, str(finding))

@@ -1,0 +1,233 @@
+"""The program: the command line, and the one place where the parts are put together.
+
+Commands are in `commands/`, what they call in `scheduler/`.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import OperationalError
+
+from commands import demo, library, operate, patient, record_import, reminder, treatment
+from commands.context import Door, print_error, print_line
+from commands.sending import print_due, print_sent
+from db.engine import Store, UnsafeDatabase, check_engine, make_engine
+from db.migrations import SchemaTooNew, current, head
+from db.migrations import migrate as migrate_schema
+from db.staff import AuditHead
+from db.vault import KeyRing, Vault, VaultError, read_key_file, write_key_file
+from scheduler import approvals, kill_points
+from scheduler.clinic import Clinic
+from scheduler.clock import Clock, SystemClock
+from scheduler.errors import AftercareError, InvalidInput, NeedsConfirmation, Refused
+from scheduler.library import Library
+from scheduler.logs import log, setup_logs
+from scheduler.mime import MailWriter, Sender as MailSender
+from scheduler.rules import fingerprint, rules
+from scheduler.sender import Sender
+from scheduler.sending_lock import SendingLock
+from scheduler.settings import Settings, load_settings
+from web.app import make_app
+from web.server import WebServer
+
+CHECK_SECONDS = 1.0  # how often `run` looks whether one of its tasks has ended
+
+app = typer.Typer(
+    name="aftercare",
+    help="Aftercare: a clinic's record of treatments and the follow-up that comes from it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # a traceback with locals would show patients' data
+)
+app.add_typer(patient.app, name="patient")
+app.add_typer(treatment.app, name="treatment")
+app.add_typer(treatment.event_app, name="event")
+app.command("plan")(treatment.plan)
+app.command("reminders")(reminder.reminders)
+app.add_typer(reminder.app, name="reminder")
+app.command("preview")(reminder.preview)
+app.add_typer(library.protocol_app, name="protocol")
+app.add_typer(library.template_app, name="template")
+app.command("import")(record_import.import_)
+app.command("check")(operate.check)
+app.command("status")(operate.status)
+app.command("hold")(operate.hold)
+app.command("release")(operate.release)
+app.add_typer(operate.audit_app, name="audit")
+app.command("demo")(demo.demo)
+
+
+@app.callback()
+def prepare(context: typer.Context) -> None:
+    """Read the settings only when a command needs them."""
+    context.obj = Door(open=lambda: open_clinic(load_settings()), open_with=open_clinic, serve=serve)
+
+
+def open_clinic(settings: Settings, clock: Clock | None = None) -> Clinic:
+    """Put the parts together over the settings' database: a new one is made, an outdated one is refused.
+
+    Raises `Refused`, `UnsafeDatabase` or `VaultError` saying what is wrong and what would be right.
+    """
+    clock = clock or SystemClock()
+    engine = make_engine(settings.database_url)
+    found = current(engine)
+    if found is None:
+        migrate_schema(engine)
+    elif found != head():
+        raise Refused(f"the database has schema {found}, this program needs {head()}: run migrate")
+    check_engine(engine)
+    store = Store(engine, Vault(_keys(settings, engine)))
+    found_library = Library(settings.protocol_folders, settings.template_folders, settings.clinic_language)
+    writer = MailWriter(
+        MailSender(settings.sender_address, settings.sender_name, settings.reply_to, settings.message_domain)
+    )
+    return Clinic(
+        settings=settings,
+        store=store,
+        clock=clock,
+        library=found_library,
+        writer=writer,
+        rules=rules(settings),
+        fingerprint=fingerprint(settings),
+    )
+
+
+def _keys(settings: Settings, engine: Engine) -> KeyRing:
+    """The key file's ring; made for an empty record, never for one that has been written with another."""
+    if not settings.keys_file.exists():
+        with engine.connect() as connection:
+            written = connection.execute(select(AuditHead.number)).scalar_one()
+        if written:
+            raise VaultError(
+                f"there is no key file at {settings.keys_file}, and the record was written with one: "
+                "put back the copy that belongs to it"
+            )
+        write_key_file(settings.keys_file, KeyRing.make())
+    return read_key_file(settings.keys_file)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database schema to this program's; nothing is lost, and a second run changes nothing."""
+    settings = load_settings()
+    changed = migrate_schema(make_engine(settings.database_url))
+    print_line(f"The schema is {head()} now." if changed else f"The schema is {head()} already.")
+
+
+@app.command()
+def run(
+    no_web: Annotated[bool, typer.Option("--no-web", help="no pages, no /health")] = False,
+    no_sending: Annotated[bool, typer.Option("--no-sending", help="pages only; nothing leaves")] = False,
+) -> None:
+    """Run the service until SIGTERM: what is on the wire finishes, nothing is lost."""
+    settings = load_settings()
+    setup_logs(settings.log_level)
+    if settings.kill_point:
+        kill_points.arm(settings.kill_point.name, settings.kill_point.marker, settings.kill_point.nth)
+    lock = SendingLock(settings.lock_file)
+    if not no_sending and settings.database_url.startswith("sqlite"):
+        lock.take(_holder("run"))
+    migrate_schema(make_engine(settings.database_url))
+    clinic = open_clinic(settings)
+    for problem in approvals.read_files(clinic, "service"):
+        print_error(problem)
+    asyncio.run(serve(clinic, web=not no_web, sending=not no_sending))
+    lock.release()
+
+
+async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
+    """Send and answer until SIGTERM or SIGINT; a second signal ends at once. Raises when a part of it has died."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)  # the second signal: nothing is lost either way
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked, number)
+    server: WebServer | None = None
+    sender: Sender | None = None
+    try:
+        if web:
+            host, port = clinic.settings.listen_address
+            server = WebServer(make_app(clinic), host, port)
+            bound = await server.start()
+        if sending:
+            sender = Sender(clinic)
+            await sender.start()
+        if server is None:
+            log().info("ready")
+        else:
+            log().info("ready", host=host, port=bound)
+        await _until(stop, sender)
+    finally:
+        if sender is not None:
+            await sender.stop()
+        if server is not None:
+            await server.stop()
+        log().info("stopped")
+
+
+async def _until(stop: asyncio.Event, sender: Sender | None) -> None:
+    """Wait for a stop; a task of the sender that died ends the service, so that whoever watches it notices."""
+    while not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), CHECK_SECONDS)
+        except TimeoutError:
+            broken = sender.broken() if sender else None
+            if broken is not None:
+                raise broken from None
+
+
+@app.command("send-due")
+def send_due(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
+) -> None:
+    """Send what is due now, once, then exit."""
+    settings = load_settings()
+    if dry_run:
+        print_due(open_clinic(settings))
+        return
+    setup_logs(settings.log_level)
+    if settings.kill_point:
+        kill_points.arm(settings.kill_point.name, settings.kill_point.marker, settings.kill_point.nth)
+    lock = SendingLock(settings.lock_file)
+    if settings.database_url.startswith("sqlite"):
+        lock.take(_holder("send-due"))
+    clinic = open_clinic(settings)
+    before = clinic.clock.now()
+    asyncio.run(Sender(clinic).send_once())
+    print_sent(clinic, before)
+    lock.release()
+
+
+def _holder(command: str) -> str:
+    return f"{command}, process {os.getpid()} on {socket.gethostname()}"
+
+
+def main() -> None:
+    """Run a command. Exit 0 done, 1 it failed or found something, 2 the input or a setting is invalid."""
+    try:
+        app()
+    except (InvalidInput, NeedsConfirmation) as wrong:
+        print_error(str(wrong))
+        sys.exit(2)
+    except (AftercareError, VaultError, UnsafeDatabase, SchemaTooNew) as failed:
+        print_error(str(failed))
+        sys.exit(1)
+    except OperationalError as failed:
+        # The driver's words name files and hosts, never values: parameters are hidden.
+        print_error(f"the database cannot be used: {str(failed.orig).strip()}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
