@@ -5,6 +5,7 @@ Names stand in it as placeholders (`scheduler.messages` puts them there and take
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
@@ -37,12 +38,16 @@ _SIMPLE: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
 class Links:
-    """What the compiler says about link targets: the name a target stands for, and how plain text shows it."""
+    """What the compiler says about link targets.
 
-    def __init__(self, name_of: Callable[[str], str | None], shown: Callable[[str], str]) -> None:
-        self.name_of = name_of
-        self.shown = shown
+    The name a target stands for, whether a name is hidden anywhere in it, and how plain text shows it.
+    """
+
+    name_of: Callable[[str], str | None]
+    holds_name: Callable[[str], bool]
+    shown: Callable[[str], str]
 
 
 Refuse = Callable[[int, str], None]
@@ -165,7 +170,7 @@ class _Walk:
         if name is not None:
             if not name.startswith(("link.", "text.")):
                 self.refuse(line, f"{{{{ {name} }}}} is not a link: expected link.page, link.stop or text.<key>")
-        elif not _LINK.fullmatch(target):
+        elif self.links.holds_name(target) or not _LINK.fullmatch(target):
             self.refuse(line, "a link leads to http:, https:, mailto: or tel:, or is one whole {{ name }}")
         return target
 

@@ -64,9 +64,9 @@ class RenderFailed(AftercareError):
     """A value is missing or cannot be shown. The message names the value's name and never its content."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Rendered:
-    """One finished message. `own_words` are the words the text itself says in subject and preheader."""
+    """One finished message; its words are never part of a repr. `own_words` are the words the text itself says in subject and preheader."""
 
     subject: str
     preheader: str
@@ -231,7 +231,7 @@ class _Compiler:
             if isinstance(node, Choice):
                 self._choice(node, source, html, text)
                 continue
-            links = Links(self._target_name, self._shown_target)
+            links = Links(self._target_name, lambda target: bool(self.placeholder.search(target)), self._shown_target)
             blocks, words = to_html_and_text(self._hide(node.text), node.line, links, refuse)
             html += [block + "\n" for block in blocks]
             text += [block + "\n\n" for block in words]

@@ -48,7 +48,7 @@ class Sender:
     domain: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MailHeaders:
     """What differs from mail to mail. `message_id` with its angle brackets, `date` aware, the two URIs complete."""
 
@@ -165,7 +165,10 @@ def _quoted_name(name: str) -> str:
     if name.isascii():
         escaped = name.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{escaped}"' if name.strip() else ""
-    return Header(name, "utf-8", header_name="From").encode(linesep="\r\n")
+    encoded = Header(name, "utf-8", header_name="From").encode(linesep="\r\n")
+    if "\r\n" in encoded:  # readers disagree on the space between two encoded words of a name
+        raise HeaderRefused("the sender name is too long: other letters than ASCII allow about 30 of them")
+    return encoded
 
 
 def _refuse_unsafe(value: str, what: str) -> None:

@@ -15,7 +15,7 @@ MOST_WORDS: Final = 150
 # Every number, phone number or time with its colon counts as one short word.
 _NUMBER = re.compile(r"\d[\d :.-]*\d|\d")
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_END = re.compile(r"[.!?:]+(?=\s|$)|\n\s*\n|\n(?=- |\d+\. )")
+_END = re.compile(r"[.!?:]+(?=\s|$)|\n\s*\n")
 _ITEM = re.compile(r"^(?:- |\d+\. )", re.MULTILINE)
 
 _VOWELS = re.compile(r"[aeiouy]+")
@@ -78,7 +78,7 @@ def judge(found: Readability) -> list[ReadabilityFinding]:
 
 def sentences_of(text: str) -> list[str]:
     """The sentences of a text; numbers, which no rule can pronounce, become one-syllable words."""
-    apart = _ITEM.sub("", _END.sub("\0", _NUMBER.sub("one", text)))
+    apart = _END.sub("\0", _NUMBER.sub("one", _ITEM.sub("\0", text)))
     return [part for part in apart.split("\0") if part.strip()]
 
 

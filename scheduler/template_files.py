@@ -120,10 +120,8 @@ def check_text(source: Source, sources: Mapping[TextId, Source], words: WordList
     if messages and min(_own_length(message) for message in messages) < FIRST_CHARACTERS:
         problem = f"the body is shorter than {FIRST_CHARACTERS} characters: a preview would show the urgent block"
         findings.append(TextFinding(file, None, "fail", problem))
-    findings += [
-        TextFinding(file, None, found.severity, found.problem) for found in judge(measure(read, source.language))
-    ]
-    return findings
+    graded = dict.fromkeys(found for text in read for found in judge(measure(text, source.language)))
+    return findings + [TextFinding(file, None, found.severity, found.problem) for found in graded]
 
 
 def _fewest_values(source: Source, values: Mapping[str, str]) -> dict[str, str]:

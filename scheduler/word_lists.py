@@ -107,8 +107,8 @@ class WordList:
 def load_word_list(language: str, folders: Sequence[Path], allow: Iterable[str] = ()) -> WordList:
     """Read `wording/<language>.txt` of every folder that has one and put them together.
 
-    `de-AT` is checked with its own list and with that of `de`; a language without any with the English one. `allow` is the clinic's
-    own allow list. Raises `InvalidInput` with file and line.
+    `de-AT` is checked with its own list and with that of `de`; a language without any with the English one.
+    `allow` is the clinic's own allow list. Raises `InvalidInput` with file and line.
     """
     files = _files((language, language.partition("-")[0]), folders) or _files(("en",), folders)
     if not files:
