@@ -209,6 +209,7 @@ def test_a_check_tells_every_wrong_text_with_its_file_and_line(clinic: Path) -> 
     write(clinic, "after_visit.md", "You should {{ rest }}.")
     write(clinic, "how_are_you.md", "You should rest.")
     write(clinic, "next_step.md", "{% if link.page %}\n\n" + "We are here for you. " * 10 + "\n\n{% endif %}")
+    write(clinic, "plan_waiting.md", "How was your exercise? " + "We are here for you. " * 9)
     write(clinic, "Bad-Name.md", "Hi.")
     write(clinic, "_footer.full.md", "Hi.")
     (clinic / "email" / "en" / "checking_in.md").write_bytes(b"\xff\xfe")
@@ -217,8 +218,15 @@ def test_a_check_tells_every_wrong_text_with_its_file_and_line(clinic: Path) -> 
     assert "en/after_visit.md:7: {{ rest }}: expected {{ name }}" in told
     assert 'en/how_are_you.md:7: body: "should" commands or blames' in told
     assert "en/next_step.md: the body is shorter than 150 characters" in told
+    assert 'en/plan_waiting.md: first 150 characters: "exercise" can reveal' in told
     assert "en/Bad-Name.md: en/Bad-Name.md: expected <language>/<key>.md" in told
     assert "en/_footer.full.md" in told
     assert "en/checking_in.md: en/checking_in.md: not UTF-8 at byte 0" in told
     with pytest.raises(InvalidInput, match=r"expected <language>/<key>\.md"):
         read_source(clinic / "email" / "en" / "Bad-Name.md")
+
+
+def test_a_wrong_word_list_is_told_instead_of_checking_without_it(clinic: Path) -> None:
+    (clinic / "wording").mkdir()
+    (clinic / "wording" / "en.txt").write_text("[nowhere]\n", encoding="utf-8")
+    assert "en.txt:1: unknown section [nowhere]" in str(check_templates([clinic, SHIPPED])[-1])
