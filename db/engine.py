@@ -55,6 +55,7 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads and then writes fails at once with "database is locked" whatever the
     # busy timeout: writers take the lock when they begin.
     writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql(f"PRAGMA query_only={0 if writes else 1}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -79,6 +80,7 @@ class Store:
     def __init__(self, engine: Engine, vault: Vault) -> None:
         self.engine = engine
         self.vault = vault
+        self._reading = engine.execution_options(postgresql_readonly=True)  # on SQLite: see _begin_sqlite
         self._writing = engine.execution_options(writes=True)
 
     @property
@@ -88,8 +90,8 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; rolled back at the end."""
-        with Session(self.engine, info={"vault": self.vault}, expire_on_commit=False) as session:
+        """A session for reading: the database itself refuses a write. Rolled back at the end."""
+        with Session(self._reading, info={"vault": self.vault}, expire_on_commit=False) as session:
             yield session
 
     @contextmanager

@@ -94,9 +94,11 @@ class KeyRing:
                 raise KeyFileError("the key file is of a newer version; update Aftercare")
             secrets = {name: base64.b64decode(found[name]) for name in ("blind", "prefix", "audit", "tokens")}
             wrapping = tuple(ClinicKey(key["id"], base64.b64decode(key["secret"])) for key in found["wrapping"])
+            ids = [bytes.fromhex(key.id) for key in wrapping]
         except (ValueError, KeyError, TypeError) as wrong:
             raise KeyFileError("the key file is damaged: it is not what Aftercare wrote") from wrong
-        if not wrapping or any(len(s) != 32 for s in [*secrets.values(), *(key.secret for key in wrapping)]):
+        sizes = [len(secret) for secret in (*secrets.values(), *(key.secret for key in wrapping))]
+        if not wrapping or any(size != 32 for size in sizes) or any(len(found) != KEY_ID_BYTES for found in ids):
             raise KeyFileError("the key file is damaged: a key is missing or has the wrong length")
         return cls(wrapping=wrapping, **secrets)
 
@@ -120,9 +122,11 @@ def read_key_file(path: Path) -> KeyRing:
     """Read the key file. Raises `KeyFileError` when it is missing, damaged, or readable by others."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except FileNotFoundError:
         raise KeyFileError(f"there is no key file at {path}: put back the copy that belongs to this database") from None
+    except OSError as wrong:
+        raise KeyFileError(f"the key file {path} cannot be read: {wrong.strerror}") from None
     if mode & 0o077:
         raise KeyFileError(f"the key file {path} can be read by others (mode {mode:04o}): run chmod 600 on it")
     return KeyRing.from_json(text)
@@ -171,14 +175,14 @@ class Vault:
 
         Layout: version byte, 4 bytes key id, 12 bytes nonce, ciphertext with tag; the place is bound in.
         """
-        key_id, key = self._data_keys[patient_id]
+        key_id, key = self._data_key(patient_id)
         nonce = os.urandom(NONCE_BYTES)
         head = bytes([FORMAT]) + key_id
         return head + nonce + key.encrypt(nonce, plain, head + place.encode())
 
     def open(self, patient_id: UUID, place: str, sealed: bytes) -> bytes:
         """Open what `seal` made for the same patient and place. Raises `VaultError` for anything else."""
-        key_id, key = self._data_keys[patient_id]
+        key_id, key = self._data_key(patient_id)
         head, nonce, body = _split(sealed)
         if head[1:] != key_id:
             raise VaultError(f"a sealed value at {place} was made with another key")
@@ -216,6 +220,12 @@ class Vault:
             return clinic.decrypt(nonce, body, head + patient_id.bytes)
         except InvalidTag:
             raise VaultError(f"the data key of patient {patient_id} was changed or moved") from None
+
+    def _data_key(self, patient_id: UUID) -> tuple[bytes, AESGCM]:
+        found = self._data_keys.get(patient_id)
+        if found is None:
+            raise VaultError(f"the data key of patient {patient_id} is not at hand")
+        return found
 
     def _remember(self, patient_id: UUID, key_id: bytes, secret: bytes) -> None:
         self._data_keys[patient_id] = (key_id, AESGCM(secret))

@@ -95,13 +95,12 @@ def next_allowed(
     if window.holds(wall) and not (is_free_day and is_free_day(wall.date())):
         return instant
     day = wall.date()
-    if wall >= window.opening(day):
-        day += _DAY
     for _ in range(_SEARCH_DAYS):
         if not (is_free_day and is_free_day(day)):
+            # A window that opens inside a skipped hour opens at the end of the gap, if it is still open then.
             opening = to_utc(window.opening(day), zone_name)
-            # A window that opens inside a skipped hour opens at the end of the gap.
-            return max(opening, instant)
+            if opening >= instant and window.holds(to_wall(opening, zone_name)):
+                return opening
         day += _DAY
     raise ValueError("no day within the next 40 is allowed for sending")
 
