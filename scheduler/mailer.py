@@ -249,24 +249,23 @@ class Connection:
         offered = [way for way in ways if way in self._smtp.server_auth_methods]
         if not offered:
             raise self._trouble(Phase.AUTH, Break.MISSING)
-        for way in offered:
-            try:
-                await self._step(Phase.AUTH, ways[way](username, password, timeout=self._limits.command))
-            except RelayTrouble as trouble:
-                if trouble.verdict.code != 504 or way == offered[-1]:
-                    raise
-            else:
-                return
+
+        async def try_in_turn() -> None:
+            for way in offered:
+                try:
+                    await ways[way](username, password, timeout=self._limits.command)
+                except SMTPAuthenticationError as error:
+                    if error.code != 504 or way == offered[-1]:
+                        raise
+                else:
+                    return
+
+        await self._step(Phase.AUTH, try_in_turn())
 
     async def _step(self, phase: Phase, step: Awaitable[object]) -> None:
-        """Await one step of opening. Raises `RelayTrouble`, and drops the connection unless the server may go on."""
+        """Await one step of opening. Raises `RelayTrouble` after dropping the connection."""
         try:
             await step
-        except SMTPAuthenticationError as error:
-            verdict = classify(phase, _seen(error))
-            if error.code != 504:
-                self._drop()
-            raise RelayTrouble(verdict) from None
         except (SMTPException, OSError) as error:
             raise self._trouble(phase, _seen(error)) from None
         except BaseException:
