@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("id = 1", name="ck_audit_head_one_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_audit_head_one_row")),
         sa.PrimaryKeyConstraint("id", name="pk_audit_head"),
     )
     op.create_table(
@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("changed_by", sa.Text(), nullable=False),
         sa.Column("used_relay", sa.Boolean(), nullable=False),
         sa.Column("last_attempt", sa.Integer(), nullable=False),
-        sa.CheckConstraint("id = 1", name="ck_gate_one_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_gate_one_row")),
         sa.PrimaryKeyConstraint("id", name="pk_gate"),
     )
     op.create_table(
@@ -383,7 +383,7 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.BigInteger(), nullable=True),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="ck_reminders_has_reason"
+            "state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name=op.f("ck_reminders_has_reason")
         ),
         sa.ForeignKeyConstraint(["care_plan_id"], ["care_plans.id"], name="fk_reminders_care_plan_id_care_plans"),
         sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name="fk_reminders_patient_id_patients"),
