@@ -23,7 +23,8 @@ from scheduler.errors import InvalidInput, NeedsConfirmation
 from scheduler.settings import Settings
 
 E = TypeVar("E", bound=StrEnum)
-out = Console(highlight=False, soft_wrap=True, markup=False)
+# Where nobody looks at a terminal, a line is a line: programs read it.
+out = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 1_000)
 
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="who does it; default: the system user")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON with stable keys instead of text")]
@@ -125,10 +126,13 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: s
         return
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head, overflow="fold")
+        table.add_column(head, overflow="fold", no_wrap=head in _WHOLE)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(table)
+
+
+_WHOLE = frozenset({"id", "reminder", "batch", "due", "key"})  # what people copy is never broken in two
 
 
 def print_fields(values: Mapping[str, object]) -> None:

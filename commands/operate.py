@@ -1,7 +1,7 @@
 """`migrate check status hold release` and `audit list verify`: for whoever runs the service."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,9 +49,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     with clinic.store.read() as session:
         found = examine(session, clinic)
         questions = len(care_plans.list_open_questions(session))
-    shown = {
+    shown: dict[str, Any] = {
         "status": "ok" if found.ok else ("stalled" if found.stalled else "degraded"),
-        "sending": "open" if found.gate_open else "closed",
+        "gate": "open" if found.gate_open else "closed",
         "gate_reason": found.gate_reason,
         "mail": "outbox folder" if found.to_folder else "mail server",
         "heartbeat_age_seconds": found.heartbeat_age_seconds,
@@ -60,12 +60,12 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         "next_ready_at": utc(found.next_ready_at),
         "unknown": found.unknown,
         "questions": questions,
-        **{state.value: found.counts[state] for state in ReminderState},
+        "counts": {state.value: found.counts[state] for state in ReminderState},
     }
     if as_json:
         print_json(shown)
         return
-    print_fields(shown)
+    print_fields(shown | {"counts": ", ".join(f"{count} {name}" for name, count in shown["counts"].items() if count)})
 
 
 def hold(context: typer.Context, reason: Reason, by: By = None) -> None:

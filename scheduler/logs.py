@@ -58,7 +58,7 @@ def setup_logs(level: str = "info", terminal: bool | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [_Foreign()]
-    root.setLevel(max(number, logging.INFO))
+    root.setLevel(max(number, logging.WARNING))  # what libraries tell of their doings is not news
 
 
 def log() -> FilteringBoundLogger:
