@@ -18,8 +18,8 @@ class Act:
 
     `say` holds whole lines with their codes, parted by newlines: None is the usual answer, "" is silence. The server
     waits `delay` seconds before it, pauses `drip` seconds after each byte, and `then` goes on, closes, resets, or never
-    stops talking. Only for content: `after_bytes` acts in the middle of it, and `keeps` says whether the message counts
-    as accepted whatever is answered (None: as the answer says).
+    stops talking. Only for content: `after_bytes` acts in the middle of it (silence is a pause in reading there), and
+    `keeps` says whether the message counts as accepted whatever is answered (None: as the answer says).
     """
 
     say: str | None = None
@@ -59,6 +59,13 @@ class Accepted:
 def as_act(act: Act | str) -> Act:
     """An act as it is; a text is the answer of an otherwise usual one."""
     return Act(say=act) if isinstance(act, str) else act
+
+
+def needs_a_limit(act: Act | str) -> bool:
+    """Whether a client gets no whole answer, and no end of stream, until its own limit ends the wait."""
+    act = as_act(act)
+    unfinished = act.say is not None and (act.say.rpartition("\n")[2][3:4] == "-" or not act.say)
+    return bool(act.drip) or act.then == "flood" or (unfinished and act.then == "go on")
 
 
 def is_positive(act: Act, usual: str) -> bool:

@@ -1,22 +1,20 @@
 """A real SMTP server for the tests: it keeps a ledger of what it accepted, and misbehaves where its script says so.
 
-In a test: `async with SmtpServer() as server`, or `with running(SmtpServer())` where no loop runs. As a process:
-`python -m tests.smtp_server --ledger FILE --port-file FILE`. What it can be told is in `tests/smtp_script.py`.
+In a test: `async with SmtpServer() as server`, or `with running(SmtpServer())` where no loop runs; as a process
+of its own: `tests/smtp_process.py`. What it can be told is in `tests/smtp_script.py`.
 """
 
-import argparse
 import asyncio
 import base64
 import binascii
 import hashlib
 import os
 import re
-import signal
 import ssl
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -59,6 +57,14 @@ class SmtpServer:
         self._always: dict[str, Act] = {}
         self._sessions: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._stirred = asyncio.Event()
+
+    async def until(self, holds: Callable[[], bool], seconds: float = 5.0) -> None:
+        """Wait until that holds; looked at after each command, message and end. Raises `TimeoutError`."""
+        async with asyncio.timeout(seconds):
+            while not holds():
+                self._stirred.clear()
+                await self._stirred.wait()
 
     def next(self, step: Step, act: Act | str, times: int = 1) -> None:
         """Let the next visits of that step, over all connections, be answered so."""
@@ -84,7 +90,7 @@ class SmtpServer:
     async def start(self, port: int = 0) -> Self:
         """Listen; `port` then tells where. Stopping and starting again on the same port is an outage."""
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", port, ssl=self.tls if self.implicit_tls else None, limit=2**24
+            self._serve, "127.0.0.1", port, ssl=self.tls if self.implicit_tls else None, limit=2**20
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -119,14 +125,21 @@ class SmtpServer:
             writer.transport.abort()
         finally:
             self.open_connections -= 1
+            self._stirred.set()
             self._sessions.discard(task)
             writer.close()
             with suppress(OSError, asyncio.CancelledError):
                 await writer.wait_closed()
 
+    def note(self, connection: int, line: str) -> None:
+        """Remember a command."""
+        self.commands.append((connection, line))
+        self._stirred.set()
+
     def keep(self, message: Accepted) -> None:
         """Take responsibility: the ledger line is on the disk before the client hears of it."""
         self.accepted.append(message)
+        self._stirred.set()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / f"{len(self.accepted):06}.eml").write_bytes(message.content)
@@ -155,7 +168,7 @@ class Session:
             return
         while True:
             line = (await self._read(b"\r\n")).decode("utf-8", "replace").removesuffix("\r\n")
-            self.server.commands.append((self.number, line))
+            self.server.note(self.number, line)
             verb, _, rest = line.partition(" ")
             if not await self._obey(verb.upper(), rest):
                 return
@@ -265,7 +278,10 @@ class Session:
         act = self.server.take_act("content")
         if act.after_bytes is not None:
             self.server.received += await self.reader.readexactly(act.after_bytes)
-            return await self._perform(act, "451 4.3.0 enough")
+            goes_on = await self._perform(act, "451 4.3.0 enough")
+            if act.say != "" or not goes_on:
+                return goes_on
+            act = Act()
         content = await self._content()
         usual = "250 2.0.0 kept"
         keeps = is_positive(act, usual) if act.keeps is None else act.keeps
@@ -344,34 +360,3 @@ def running(server: SmtpServer) -> Iterator[SmtpServer]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
-
-
-async def _run(server: SmtpServer, port_file: Path, port: int) -> None:
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    async with server:
-        if port:
-            await server.stop()
-            await server.start(port)
-        half = port_file.with_suffix(".half")
-        half.write_text(str(server.port), encoding="ascii")
-        half.replace(port_file)  # a reader sees the whole number or no file
-        await stop.wait()
-
-
-def main() -> None:
-    """Run until SIGTERM; the port is in the port file as soon as the server listens."""
-    parser = argparse.ArgumentParser(description="An SMTP server for tests.")
-    parser.add_argument("--ledger", type=Path, required=True, help="one JSON line a message, on disk before the 250")
-    parser.add_argument("--port-file", type=Path, required=True, help="where the port is written")
-    parser.add_argument("--port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--folder", type=Path, help="where the messages themselves are kept")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer to content")
-    parser.add_argument("--greylist", type=int, default=0, help="how often each recipient is put off first")
-    given = parser.parse_args()
-    server = SmtpServer(ledger=given.ledger, folder=given.folder, delay=given.delay, greylist=given.greylist)
-    asyncio.run(_run(server, given.port_file, given.port))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,7 @@
-"""Every row of the classification table in docs/guarantees, by its own words, and the laws that hold over all of it."""
+"""Every row of the classification table of sending, by its own words, and the laws that hold over all of it.
+
+What a real server's misbehaviour comes to is in `tests/test_mailer.py`.
+"""
 
 from datetime import timedelta
 
