@@ -16,7 +16,7 @@ from scheduler.table_reader import DASHED_KEY, PLAIN_KEY, Findings, TableReader,
 MAX_REPEATS: Final = 400  # a year of daily steps; more is a slip of the keyboard
 
 _REQUIRED: Final = ("key", "kind", "template", "anchor", "offset", "expires_after")
-_KEYS: Final = (
+STEP_KEYS: Final = (
     *_REQUIRED,
     "at",
     "review",
@@ -63,7 +63,7 @@ def read_step(
     reader: TableReader, order: int, reviews: Sequence[str], templates: Collection[str] | None, findings: Findings
 ) -> Step | None:
     """One step; None when a required key is missing or wrong, which is then among the findings."""
-    reader.only(_KEYS, required=_REQUIRED)
+    reader.only(STEP_KEYS, required=_REQUIRED)
     key = reader.name("key", DASHED_KEY)
     kind = reader.word("kind", StepKind, StepKind.AFTERCARE)
     audience = reader.word("audience", Audience, Audience.PATIENT)

@@ -19,7 +19,7 @@ from scheduler.toml_lines import find_lines
 
 __all__ = ["Finding", "ProtocolInvalid", "content_hash", "list_protocol_files", "read_protocol"]
 
-_TOP_KEYS: Final = (
+TOP_KEYS: Final = (
     "key",
     "version",
     "status",
@@ -32,9 +32,9 @@ _TOP_KEYS: Final = (
     "review",
     "step",
 )
-_FIELD_KEYS: Final = ("key", "label", "type", "required", "choices", "unit", "help")
-_TEXT_KEYS: Final = ("key", "required", "label")
-_REVIEW_KEYS: Final = ("key", "after", "tolerance")
+FIELD_KEYS: Final = ("key", "label", "type", "required", "choices", "unit", "help")
+TEXT_KEYS: Final = ("key", "required", "label")
+REVIEW_KEYS: Final = ("key", "after", "tolerance")
 _LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 
 Part = TypeVar("Part", Field, Text, ReviewRule)
@@ -97,7 +97,7 @@ def _syntax_problem(source: str, message: str) -> tuple[int, str]:
 
 
 def _read(top: TableReader, findings: Findings, templates: Collection[str] | None) -> Protocol | None:
-    top.only(_TOP_KEYS, required=("key", "version", "title"))
+    top.only(TOP_KEYS, required=("key", "version", "title"))
     key = top.name("key", DASHED_KEY)
     stem = findings.file.rsplit("/", 1)[-1].removesuffix(".toml")
     if key is not None and key != stem:
@@ -162,7 +162,7 @@ def _each(top: TableReader, findings: Findings, name: str, read: Callable[[Table
 
 
 def _read_field(reader: TableReader) -> Field | None:
-    reader.only(_FIELD_KEYS, required=("key", "label", "type"))
+    reader.only(FIELD_KEYS, required=("key", "label", "type"))
     key, label = reader.name("key", PLAIN_KEY), reader.text("label")
     kind = reader.word("type", FieldType, FieldType.TEXT)
     choices = reader.texts("choices")
@@ -183,14 +183,14 @@ def _read_field(reader: TableReader) -> Field | None:
 
 
 def _read_text(reader: TableReader) -> Text | None:
-    reader.only(_TEXT_KEYS, required=("key",))
+    reader.only(TEXT_KEYS, required=("key",))
     key = reader.name("key", PLAIN_KEY)
     required, label = reader.flag("required", default=False), reader.text("label")
     return Text(key, required, label) if key is not None else None
 
 
 def _read_review(reader: TableReader) -> ReviewRule | None:
-    reader.only(_REVIEW_KEYS, required=("key", "after"))
+    reader.only(REVIEW_KEYS, required=("key", "after"))
     key = reader.name("key", DASHED_KEY)
     after = reader.span("after", "not negative")
     tolerance = reader.span("tolerance", "not negative") if reader.has("tolerance") else Span()
