@@ -90,14 +90,22 @@ class Dispatcher:
         self._to_folder = to_folder
         self._queue: asyncio.Queue[_Ready] = asyncio.Queue()
         self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
         self._stopping = False
+        self._is_over = False
         self._pace = Pace(clinic.settings.smtp_rate_per_minute)
         self.circuit = RelayCircuit()
-        self.passes = 0
 
     def wake(self) -> None:
         """Look again what is due; never lost, whatever runs meanwhile."""
         self._wake.set()
+
+    async def once(self) -> None:
+        """Look what is due and return when all of it has been dealt with; at once when `run` has ended."""
+        if not self._is_over:
+            self._idle.clear()
+            self.wake()
+            await self._idle.wait()
 
     def stop(self) -> None:
         """Claim nothing more; what is on the wire finishes."""
@@ -112,6 +120,8 @@ class Dispatcher:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._pass()
+                if not self._wake.is_set():
+                    self._idle.set()
         finally:
             while not self._queue.empty():  # claimed and written, but not begun
                 await self._give_back(self._queue.get_nowait().claim)
@@ -120,15 +130,8 @@ class Dispatcher:
             for line in lines:
                 line.cancel()
             await asyncio.gather(*lines, return_exceptions=True)
-
-    async def once(self) -> None:
-        """One pass over all that is due now (`send-due`)."""
-        self.wake()
-        runner = asyncio.create_task(self.run())
-        while self.passes == 0 and not runner.done():
-            await asyncio.sleep(0.01)
-        self.stop()
-        await runner
+            self._is_over = True
+            self._idle.set()  # nobody may wait for a pass that will not come
 
     async def _pass(self) -> None:
         """Claim and send until nothing more is due, the gate or the relay is closed, or a stop comes."""
@@ -150,8 +153,6 @@ class Dispatcher:
                 await self._queue.join()
         except SQLAlchemyError as error:
             log().error("dispatch_waits", error=type(error).__name__)  # the next tick tries again
-        finally:
-            self.passes += 1
 
     async def _line(self) -> None:
         """One connection: takes finished mails from the queue, one at a time."""

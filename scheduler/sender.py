@@ -8,7 +8,6 @@ import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -30,7 +29,10 @@ T = TypeVar("T")
 
 
 class Sender:
-    """Everything that sends in one process. `start`, then `stop`; or `send_once`."""
+    """Everything that sends in one process.
+
+    `start` lets the ticker say when to look, until `stop`. After `open` whoever holds it says so with `send_due`.
+    """
 
     def __init__(self, clinic: Clinic) -> None:
         self._clinic = clinic
@@ -41,52 +43,8 @@ class Sender:
         self._stopping = False
         self.dispatcher: Dispatcher | None = None
 
-    async def start(self) -> None:
-        """Register this worker, recover what a dead one left, and begin to send."""
-        dispatcher = await self._prepare()
-        self._tasks.append(asyncio.create_task(dispatcher.run(), name="dispatcher"))
-        self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
-        self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
-        self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
-        self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
-        self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
-        self._ticker.start()
-        await self._sweep()
-
-    async def stop(self) -> None:
-        """No new claims; what is on the wire finishes within 30 s; then the worker's orderly end is recorded."""
-        self._stopping = True
-        self._ticker.stop()
-        if self.dispatcher is not None:
-            self.dispatcher.stop()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(self._tasks[1]), DRAIN_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._run(self._end)
-        self._executor.shutdown(wait=True)
-
-    async def send_once(self) -> None:
-        """One sweep over what is due now, then the end (`send-due`)."""
-        dispatcher = await self._prepare()
-        await self._run(recovery.sweep, self._clinic)
-        await dispatcher.once()
-        self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._run(self._end)
-        self._executor.shutdown(wait=True)
-
-    def broken(self) -> BaseException | None:
-        """The error that ended one of the tasks that must not end, or None."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and task.exception():
-                return task.exception()
-        return None
-
-    async def _prepare(self) -> Dispatcher:
+    async def open(self) -> None:
+        """Register this worker and recover what a dead one left; nothing leaves yet."""
         clinic = self._clinic
         relay = relay_of(clinic)
         await self._run(recovery.check_start, clinic, relay is not None)
@@ -107,7 +65,59 @@ class Sender:
             to_folder=relay is None,
         )
         self._tasks.append(asyncio.create_task(recorder.run(), name="recorder"))
-        return self.dispatcher
+        self._tasks.append(asyncio.create_task(self.dispatcher.run(), name="dispatcher"))
+
+    async def start(self) -> None:
+        """Register this worker, recover what a dead one left, and begin to send."""
+        await self.open()
+        self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
+        self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
+        self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
+        self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
+        self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
+        self._ticker.start()
+        await self._sweep()
+
+    async def send_due(self) -> None:
+        """One sweep, then send all that is due now; returns when nothing of it is on the wire any more.
+
+        Raises what ended a task that must not end.
+        """
+        await self._run(recovery.sweep, self._clinic)
+        await self._run(self._write_beat, True)
+        if self.dispatcher is not None:
+            await self.dispatcher.once()
+        broken = self.broken()
+        if broken is not None:
+            raise broken
+
+    async def stop(self) -> None:
+        """No new claims; what is on the wire finishes within 30 s; then the worker's orderly end is recorded."""
+        self._stopping = True
+        self._ticker.stop()
+        if self.dispatcher is not None:
+            self.dispatcher.stop()
+            await asyncio.wait(self._tasks[1:2], timeout=DRAIN_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._run(self._end)
+        self._executor.shutdown(wait=True)
+
+    async def send_once(self) -> None:
+        """One sweep over what is due now, then the end (`send-due`)."""
+        await self.open()
+        try:
+            await self.send_due()
+        finally:
+            await self.stop()
+
+    def broken(self) -> BaseException | None:
+        """The error that ended one of the tasks that must not end, or None."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception():
+                return task.exception()
+        return None
 
     async def _look(self) -> None:
         """Wake the dispatcher when something is due, and set the alarm for what will be due next."""

@@ -41,7 +41,8 @@ class Ticker:
 
     def stop(self) -> None:
         """End; what a tick was doing is cancelled, which is why a tick does nothing that matters."""
-        self._scheduler.shutdown(wait=False)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
 
 
 def _guarded(name: str, tick: Tick) -> Tick:
