@@ -66,7 +66,7 @@ app.command("demo")(demo.demo)
 @app.callback()
 def prepare(context: typer.Context) -> None:
     """Read the settings only when a command needs them."""
-    context.obj = Door(open=lambda: open_clinic(load_settings()), open_with=open_clinic, serve=serve)
+    context.obj = Door(open=lambda: open_clinic(_settings()), open_with=open_clinic, serve=serve)
 
 
 def open_clinic(settings: Settings, clock: Clock | None = None) -> Clinic:
@@ -126,10 +126,8 @@ def run(
     no_sending: Annotated[bool, typer.Option("--no-sending", help="pages only; nothing leaves")] = False,
 ) -> None:
     """Run the service until SIGTERM: what is on the wire finishes, nothing is lost."""
-    settings = load_settings()
+    settings = _settings()
     setup_logs(settings.log_level)
-    if settings.kill_point:
-        kill_points.arm(settings.kill_point.name, settings.kill_point.marker, settings.kill_point.nth)
     lock = SendingLock(settings.lock_file)
     if not no_sending and settings.database_url.startswith("sqlite"):
         lock.take(_holder("run"))
@@ -192,13 +190,11 @@ def send_due(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
 ) -> None:
     """Send what is due now, once, then exit."""
-    settings = load_settings()
+    settings = _settings()
     if dry_run:
         print_due(open_clinic(settings))
         return
     setup_logs(settings.log_level)
-    if settings.kill_point:
-        kill_points.arm(settings.kill_point.name, settings.kill_point.marker, settings.kill_point.nth)
     lock = SendingLock(settings.lock_file)
     if settings.database_url.startswith("sqlite"):
         lock.take(_holder("send-due"))
@@ -207,6 +203,14 @@ def send_due(
     asyncio.run(Sender(clinic).send_once())
     print_sent(clinic, before)
     lock.release()
+
+
+def _settings() -> Settings:
+    """The settings; a crash test's point is armed by them."""
+    settings = load_settings()
+    if settings.kill_point:
+        kill_points.arm(settings.kill_point.name, settings.kill_point.marker, settings.kill_point.nth)
+    return settings
 
 
 def _holder(command: str) -> str:

@@ -122,14 +122,14 @@ def list_sent_with_template(session: Session, patient_id: UUID, limit: int) -> l
 
 def count_by_state(session: Session) -> dict[ReminderState, int]:
     """How many reminders are in each state; states without any are 0."""
-    counted = dict(session.execute(select(Reminder.state, func.count()).group_by(Reminder.state)).tuples().all())
+    counted = dict(session.execute(select(Reminder.state, func.count()).group_by(Reminder.state)).all())
     return {state: counted.get(state, 0) for state in ReminderState}
 
 
 def count_by_reason(session: Session, state: ReminderState) -> dict[Reason, int]:
     """How many reminders of a state have each reason."""
     query = select(Reminder.reason, func.count()).where(Reminder.state == state).group_by(Reminder.reason)
-    return {reason: count for reason, count in session.execute(query).tuples() if reason is not None}
+    return {reason: count for reason, count in session.execute(query) if reason is not None}
 
 
 def count_due(session: Session, now: datetime) -> int:

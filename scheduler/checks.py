@@ -83,7 +83,7 @@ def _keys(clinic: Clinic) -> Iterator[Found]:
     with clinic.store.read() as session:
         for patient_id, wrapped in session.execute(
             select(PatientKey.patient_id, PatientKey.wrapped).order_by(PatientKey.patient_id).limit(1)
-        ).tuples():
+        ):
             try:
                 clinic.store.vault.learn(patient_id, wrapped)
             except VaultError as wrong:

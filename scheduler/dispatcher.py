@@ -80,6 +80,7 @@ class Dispatcher:
         make_carrier: Callable[[], Carrier],
         connections: int,
         to_folder: bool,
+        is_fresh: Callable[[], bool],
     ) -> None:
         self._clinic = clinic
         self._executor = executor
@@ -88,6 +89,7 @@ class Dispatcher:
         self._make_carrier = make_carrier
         self._connections = connections
         self._to_folder = to_folder
+        self._is_fresh = is_fresh
         self._queue: asyncio.Queue[_Ready] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -174,7 +176,7 @@ class Dispatcher:
         """1 connect · 2 envelope · 3 mark, durable before the first content byte · 4 content · 5 record."""
         claim, letter = ready.claim, ready.letter
         now = self._clinic.clock.now()
-        if self._stopping or not self.circuit.may_connect(now):
+        if self._stopping or not self._is_fresh() or not self.circuit.may_connect(now):
             await self._give_back(claim)
             return
         try:
@@ -194,7 +196,8 @@ class Dispatcher:
             await self._give_back(claim)
             return
         kill_points.reach("after_mark")
-        verdict = await carrier.content(letter.content)
+        # A process that was paused here may long be taken for dead: it must not send what another has settled.
+        verdict = await carrier.content(letter.content, on_354=self._is_fresh)
         kill_points.reach("reply_read")
         self._tell_circuit(verdict)
         await self._recorder.record(self._ended(claim, letter, number, verdict))

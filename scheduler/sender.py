@@ -23,6 +23,7 @@ from scheduler.outbox import FolderConnection
 from scheduler.recorder import ACTOR, Recorder
 from scheduler.ticker import ANCHOR_MINUTES, HEARTBEAT_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, Ticker
 
+FRESH_SECONDS = 45.0  # a worker without a heartbeat for 60 s counts as dead; one this old sends nothing more
 DRAIN_SECONDS = 30.0  # how long a stop waits for what is on the wire
 DATABASE_THREADS = 3  # one for the recorder's stream, two for claims and ticks
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Sender:
         self._tasks: list[asyncio.Task[None]] = []
         self._worker_id: UUID | None = None
         self._stopping = False
+        self._machine = SystemClock()  # a pause of the process is real time, whatever clock the clinic lives by
+        self._beaten_at = self._machine.boottime()
         self.dispatcher: Dispatcher | None = None
 
     async def open(self) -> None:
@@ -63,6 +66,7 @@ class Sender:
             make_carrier,
             connections=1 if relay is None else clinic.settings.smtp_connections,
             to_folder=relay is None,
+            is_fresh=self._is_fresh,
         )
         self._tasks.append(asyncio.create_task(recorder.run(), name="recorder"))
         self._tasks.append(asyncio.create_task(self.dispatcher.run(), name="dispatcher"))
@@ -153,13 +157,20 @@ class Sender:
             log().info("replanned", count=done)
 
     def _register(self) -> UUID:
+        self._beaten_at = self._machine.boottime()
         with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
             return gate.add_worker(session, f"{socket.gethostname()} {os.getpid()}")
 
+    def _is_fresh(self) -> bool:
+        """Whether our last heartbeat is young enough to send on it, suspended time counted."""
+        return self._machine.boottime() - self._beaten_at < FRESH_SECONDS
+
     def _write_beat(self, swept: bool) -> None:
+        began = self._machine.boottime()
         if self._worker_id is not None:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
                 gate.beat(session, self._worker_id, swept)
+            self._beaten_at = began
 
     def _write_anchor(self) -> None:
         clinic = self._clinic

@@ -1,0 +1,145 @@
+"""The real program as a process, and a small clinic in a folder for it: settings, an approved protocol, due mails.
+
+The SMTP server beside it is `tests/smtp_process.py`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from scheduler import approvals, patients, treatments
+from scheduler.clinic import Clinic
+from scheduler.clock import FastClock
+from scheduler.entries import PatientForm
+from scheduler.settings import load_settings
+from scheduler.treatments import TreatmentForm
+from service import open_clinic
+
+ROOT = Path(__file__).resolve().parent.parent
+LONDON = ZoneInfo("Europe/London")
+
+# Three mails within seconds of the treatment, so that a test sees a whole plan leave.
+SECONDS_PROTOCOL = """
+key = "seconds"
+version = 1
+title = "A plan of seconds"
+
+[[step]]
+key = "first"
+kind = "aftercare"
+template = "how_are_you"
+anchor = "treatment"
+offset = "PT{first}S"
+expires_after = "PT1H"
+past = "send"
+on_unknown = "{on_unknown}"
+"""
+
+
+def environment(folder: Path, port: int | None = None, **more: str) -> dict[str, str]:
+    """The environment of a clinic whose data lie in `folder`; with a port, it sends to a server on this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AFTERCARE_")}
+    settings = {
+        "AFTERCARE_DATA_DIR": str(folder / "var"),
+        "AFTERCARE_PROTOCOLS_DIR": str(folder / "protocols"),
+        "AFTERCARE_SEND_WINDOW": "00:00-24:00",
+        "AFTERCARE_GRACE_MINUTES": "0",
+        "AFTERCARE_BACKLOG_LIMIT": "100000",
+        "AFTERCARE_LISTEN": "127.0.0.1:0",
+        "AFTERCARE_SENDER_ADDRESS": "post@example.org",
+        "AFTERCARE_SENDER_NAME": "Orchard Lane",
+        "AFTERCARE_REPLY_TO": "desk@example.org",
+        "AFTERCARE_CLINIC_NAME": "Orchard Lane",
+        "AFTERCARE_CLINIC_PHONE": "020 7946 0000",
+        "AFTERCARE_CLINIC_HOURS": "Monday to Friday, 9:00 to 17:00",
+    }
+    if port is not None:
+        settings |= {
+            "AFTERCARE_SMTP_HOST": "127.0.0.1",
+            "AFTERCARE_SMTP_PORT": str(port),
+            "AFTERCARE_SMTP_SECURITY": "none",
+        }
+    return {**kept, **settings, **more}
+
+
+def open_folder(env: Mapping[str, str], at: datetime) -> Clinic:
+    """The clinic of an environment, in this process, with a clock that stands still."""
+    return open_clinic(load_settings(env), FastClock(at, speed=0))
+
+
+def fill(env: Mapping[str, str], at: datetime, count: int, first: int = 20, on_unknown: str = "resend_once") -> Clinic:
+    """Approve the protocol of seconds and enter `count` patients, each treated at `at` with one mail due soon."""
+    folder = Path(env["AFTERCARE_PROTOCOLS_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "seconds.toml").write_text(SECONDS_PROTOCOL.format(first=first, on_unknown=on_unknown))
+    clinic = open_folder(env, at)
+    approvals.read_files(clinic, "test")
+    approvals.approve_protocol(clinic, "test", approvals.scope_of(clinic, "seconds"), "Dr Novak")
+    wall = at.astimezone(LONDON).strftime("%Y-%m-%dT%H:%M:%S")
+    for number in range(count):
+        form = PatientForm(
+            given_name="Tara",
+            family_name=f"Quill{number}",
+            email=f"tara{number}@example.org",
+            confirmed="yes",
+            consent="all",
+        )
+        patient_id = patients.add(clinic, "test", form).patient_id
+        treatments.add(clinic, "test", patient_id, TreatmentForm("seconds", wall))
+    return clinic
+
+
+def command(env: Mapping[str, str], *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "service.py", *words],
+        cwd=ROOT,
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@contextmanager
+def running(env: Mapping[str, str], *words: str) -> Iterator["subprocess.Popen[str]"]:
+    """The service as a process, given once it has said `ready`; stopped by SIGTERM at the end if it still runs."""
+    with subprocess.Popen(
+        [sys.executable, "service.py", "run", *words], cwd=ROOT, env=dict(env), stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("{") and json.loads(line)["event"] == "ready":
+                    break
+            else:
+                raise RuntimeError(f"the service did not start: exit {process.wait()}")
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                process.wait(40)
+
+
+def ledger_lines(ledger: Path) -> list[dict[str, object]]:
+    """What the SMTP server accepted, in order; a line cut off by its end is left out."""
+    return [json.loads(line) for line in ledger.read_text().splitlines() if line.endswith("}")]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came true in time."""
+    patience = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > patience:
+            return False
+        time.sleep(0.05)
+    return True
