@@ -18,6 +18,7 @@ from scheduler.protocols import (
     REVIEW_KEYS,
     TEXT_KEYS,
     TOP_KEYS,
+    ProtocolInvalid,
     Status,
     list_protocol_files,
     read_protocol,
@@ -61,7 +62,7 @@ def test_every_word_is_explained(words: type[StrEnum]) -> None:
 @pytest.mark.parametrize("words", [StepKind, Anchor, When, StopOn])
 def test_the_table_of_an_enum_lists_exactly_its_words(words: type[StrEnum]) -> None:
     name = {StepKind: "kind", Anchor: "anchor", When: "when", StopOn: "stop_on"}[words]
-    table = PAGE.split(f"\n| `{name}` | ", 1)[1] if words is StepKind else re.split(rf"\n\n\| `{name}` \| ", PAGE)[1]
+    table = PAGE.split(f"\n\n| `{name}` | ", 1)[1]
     rows = re.findall(r"^\| `(\w+)` \|", table.split("\n\n", 1)[0], re.MULTILINE)
     assert sorted(rows) == sorted(word.value for word in words)
 
@@ -69,9 +70,8 @@ def test_the_table_of_an_enum_lists_exactly_its_words(words: type[StrEnum]) -> N
 @pytest.mark.parametrize("key", FILES)
 def test_the_table_of_a_shipped_protocol_shows_its_steps(key: str) -> None:
     protocol = read_protocol(FILES[key].read_text(encoding="utf-8"), f"{key}.toml")
-    rows = re.findall(
-        r"^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|", section(f"### `{key}`"), re.MULTILINE
-    )
+    cells = r"^\| `([\w-]+)`" + r" \| ([^|]+)" * 4 + r" \|"
+    rows = re.findall(cells, section(f"### `{key}`"), re.MULTILINE)
     expected = []
     for step in protocol.steps:
         anchor = f"{step.anchor} ({step.review})" if step.review else step.anchor.value
@@ -89,6 +89,9 @@ def test_the_reviews_of_a_shipped_protocol_are_named_with_their_times(key: str) 
         assert f"{review.key} ({format_span(review.after)} ± {format_span(review.tolerance)})" in told
 
 
-def test_the_example_is_a_good_file_and_the_finding_shown_is_what_it_says() -> None:
+def test_the_example_is_a_good_file_and_the_finding_shown_is_what_a_slip_in_it_gives() -> None:
     example = PAGE.split("```toml\n", 1)[1].split("```", 1)[0]
     assert read_protocol(example, "check-up.toml", {"how_are_you", "urgent_general"}).steps[0].key == "hello"
+    with pytest.raises(ProtocolInvalid) as caught:
+        read_protocol(example.replace('offset = "P1D"', 'offset = "P1M"'), "check-up.toml")
+    assert [f"`{problem}`" in PAGE for problem in caught.value.problems] == [True]
