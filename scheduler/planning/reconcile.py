@@ -241,13 +241,15 @@ def _settle(
     if _moves(item, row, forced, now):
         timing = _timing(item, forced, now, rules)
         return Change(row, _after_move(item, row, timing, wish, forced, back, now), timing, basis)
-    rule = Past.SEND if forced or back else _past(item)
-    returned = _given_back_timing(item, row, forced, now, rules)
-    verdict = _in_place(row, returned, wish, rule, back, now)
+    returned = None
+    if row.state is ReminderState.HELD:
+        returned = _given_back_timing(item, row, forced, now, rules)
+        verdict = _while_held(row, returned, wish, Past.SEND if forced or back else _past(item), back, now)
+    else:
+        verdict = wish if wish.state is ReminderState.HELD else Verdict(row.state, row.reason)
     if (verdict.state, verdict.reason) == (row.state, row.reason) and basis is None:
         return None
-    starts = row.state is ReminderState.HELD and verdict.state is ReminderState.SCHEDULED
-    return Change(row, verdict, returned if starts else None, basis)
+    return Change(row, verdict, returned if verdict.state is ReminderState.SCHEDULED else None, basis)
 
 
 def _already_told(item: Wanted, base: Stored | None) -> bool:
@@ -290,10 +292,8 @@ def _after_move(
     return _judge_time(timing, wish, rule, now)
 
 
-def _in_place(row: Stored, returned: Timing, wish: Verdict, rule: Past, back: bool, now: datetime) -> Verdict:
+def _while_held(row: Stored, returned: Timing, wish: Verdict, rule: Past, back: bool, now: datetime) -> Verdict:
     keeps = Verdict(row.state, row.reason)
-    if row.state is not ReminderState.HELD:
-        return wish if wish.state is ReminderState.HELD else keeps
     if row.reason in SENDER_HOLDS and not back:
         return keeps
     if wish.state is ReminderState.HELD:
