@@ -62,7 +62,7 @@ def setup_logs(level: str = "info", terminal: bool | None = None) -> None:
 
 
 def log() -> FilteringBoundLogger:
-    """Where to log: `log().info("reminder sent", reminder_id=...)`. The first argument is a sentence of ours."""
+    """Where to log: `log().info("reminder_held", reminder_id=...)`. The first argument names what happened."""
     return cast(FilteringBoundLogger, structlog.get_logger())
 
 
