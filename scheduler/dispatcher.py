@@ -138,7 +138,7 @@ class Dispatcher:
     async def _pass(self) -> None:
         """Claim and send until nothing more is due, the gate or the relay is closed, or a stop comes."""
         try:
-            while not self._stopping and self._recorder.healthy:
+            while not self._stopping and self._recorder.healthy and self._is_fresh():
                 now = self._clinic.clock.now()
                 if self.circuit.closed_until is not None and now < self.circuit.closed_until:
                     break

@@ -89,8 +89,12 @@ class Sender:
         """
         await self._run(recovery.sweep, self._clinic)
         await self._run(self._write_beat, True)
-        if self.dispatcher is not None:
-            await self.dispatcher.once()
+        beating = asyncio.create_task(self._keep_beating(), name="heartbeat")
+        try:
+            if self.dispatcher is not None:
+                await self.dispatcher.once()
+        finally:
+            beating.cancel()
         broken = self.broken()
         if broken is not None:
             raise broken
@@ -137,6 +141,12 @@ class Sender:
     async def _wake(self) -> None:
         if self.dispatcher is not None:
             self.dispatcher.wake()
+
+    async def _keep_beating(self) -> None:
+        """The heartbeat of one long sweep, where no ticker runs."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await self._beat()
 
     async def _beat(self) -> None:
         await self._run(self._write_beat, False)
