@@ -288,7 +288,7 @@ def _after_move(
     if row.reason is Reason.PAST_ASK and own_time_stands and not back:
         return keeps
     waits = row.state is not ReminderState.HELD or wish.state is ReminderState.HELD
-    rule = Past.SEND if forced or back or (date_stands and waits) else _past(item)
+    rule = Past.SEND if forced or (date_stands and waits) else _past(item)
     return _judge_time(timing, wish, rule, now)
 
 

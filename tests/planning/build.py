@@ -194,7 +194,7 @@ class Record:
                 self.write(row.id, state=ReminderState.HELD, reason=Reason.FOR_STAFF, changed_at=self.now)
 
     def wait_until(self, wall: str) -> None:
-        """Let time pass with the service running: what is ready is sent, what runs out is missed."""
+        """Let time pass with the service running: what is ready is sent, what runs out is missed; then replan."""
         end = to_utc(datetime.fromisoformat(wall), LONDON)
         while True:
             coming = [at for at in self._wakes() if at <= end]
@@ -204,7 +204,8 @@ class Record:
                 if row.state in WAITING_STATES and row.ready_at <= self.now and not self._is_for_staff(row):
                     self.write(row.id, state=ReminderState.SENT, reason=None, changed_at=self.now)
             if not coming:
-                return
+                break
+        self.replan()
 
     def sleep_until(self, wall: str) -> None:
         """Let time pass with the service off."""

@@ -47,7 +47,7 @@ def step(key: str, offset: Span = TODAY, at: str | None = "10:00", **other: Any)
         "may_wait": other["kind"] in (EXERCISE, ADMINISTRATIVE),
     } | other
     if offset.is_elapsed:
-        at, values["may_wait"] = None, False
+        at, values["may_wait"] = None, other.get("may_wait", False)
     return Step(key=key, offset=offset, at=time.fromisoformat(at) if at else None, **values)
 
 

@@ -204,3 +204,11 @@ def test_an_old_resume_does_not_lift_the_past_rule_of_a_later_hold() -> None:
     case.event(EventKind.COMPLICATION_RESOLVED)
     assert case.plans["a"].protocol.steps[0].past is Past.SKIP
     assert case.table("check") == ["check 1.1 missed:past_when_planned 2026-03-07T10:00"]
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.SEND_NOW, DecisionKind.RETRY, DecisionKind.RESUME])
+def test_after_sent_only_send_again_asks_for_another(kind: DecisionKind) -> None:
+    case = treated()
+    case.wait_until("2026-03-07T12:00")
+    case.decide(kind, "check")
+    assert case.table("check") == ["check 1.1 sent 2026-03-07T10:00"]

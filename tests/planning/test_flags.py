@@ -4,6 +4,7 @@ Past rules at release are in `test_past`, what staff decide about one reminder i
 """
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,8 @@ TIMES = {"review": "07", "care": "08", "moves": "09", "goes-on": "10", "staff": 
 BORN = date(1990, 5, 4)
 
 
-def mixed(**patient: object) -> Record:
-    case = record("2026-03-02T12:00", **({"birth_date": BORN} | patient))
+def mixed(**patient: Any) -> Record:
+    case = record("2026-03-02T12:00", **{"birth_date": BORN, **patient})
     case.treat(MIXED, "2026-03-02T09:00")
     return case
 
@@ -81,7 +82,7 @@ HELD_BY_FACTS[0][1]["goes_on"] = "consent_missing"
 
 
 @pytest.mark.parametrize(("facts", "reasons"), HELD_BY_FACTS)
-def test_a_missing_fact_holds_and_recording_it_gives_back(facts: dict[str, object], reasons: dict[str, str]) -> None:
+def test_a_missing_fact_holds_and_recording_it_gives_back(facts: dict[str, Any], reasons: dict[str, str]) -> None:
     case = mixed(**facts)
     held = {key: f"held:{reason}" for key, reason in reasons.items()}
     assert case.table() == rows(**held)

@@ -45,6 +45,15 @@ def test_a_new_treatment_replaces_what_the_running_plan_had_not_sent() -> None:
     assert case.statuses == {"old": CarePlanStatus.REVOKED, "new": CarePlanStatus.ACTIVE}
 
 
+def test_a_treatment_entered_after_it_was_done_also_replaces_what_was_held_from_before() -> None:
+    case = record("2026-03-02T12:00")
+    case.treat(protocol(step("early", days(5), expires_after=days(9))), "2026-03-02T09:00", "old")
+    case.event(EventKind.COMPLICATION, plan="old")
+    case.wait_until("2026-03-10T12:00")
+    case.treat(COURSE, "2026-03-10T09:00", "new")
+    assert case.table(plan="old") == ["early 1.1 cancelled:superseded 2026-03-07T10:00"]
+
+
 def test_a_treatment_planned_ahead_takes_over_from_its_day() -> None:
     case = treated_again("2026-03-31T09:00")
     assert case.table(plan="old")[1] == "late 1.1 cancelled:superseded 2026-04-01T10:00"
@@ -110,7 +119,7 @@ def test_on_one_day_reviews_come_first_then_aftercare_and_the_others_wait_their_
 
 
 def test_what_would_wait_past_its_end_stays() -> None:
-    short = protocol(step("plan", days(3), kind=EXERCISE, expires_after=hours(20)), step("care", days(3)))
+    short = protocol(step("plan", days(3), kind=EXERCISE, expires_after=days(1)), step("care", days(3)))
     case = record("2026-03-02T12:00")
     case.treat(short, "2026-03-02T09:00")
     assert case.table() == ["care 1.1 scheduled 2026-03-05T10:00", "plan 1.1 scheduled 2026-03-05T10:00"]
@@ -119,7 +128,9 @@ def test_what_would_wait_past_its_end_stays() -> None:
 def test_elapsed_steps_and_staff_lines_take_no_part_in_waiting() -> None:
     case = record("2026-03-02T12:00")
     mixed = protocol(
-        step("care", days(1)), step("soon", hours(27), kind=EXERCISE), step("line", days(1), audience=Audience.STAFF)
+        step("care", days(1)),
+        step("soon", hours(27), kind=EXERCISE, may_wait=True),
+        step("line", days(1), audience=Audience.STAFF),
     )
     case.treat(mixed, "2026-03-02T09:00")
     assert case.table() == [

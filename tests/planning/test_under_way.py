@@ -6,8 +6,9 @@ What the sender itself does is in its own tests; here its outcomes are only writ
 import pytest
 
 from db.states import AddressState, DecisionKind, EventKind, Reason, ReminderState, StopReason
+from scheduler.planning.protocol import Anchor
 from tests.planning.build import Record, record
-from tests.planning.recipes import days, protocol, step
+from tests.planning.recipes import TWO_WEEK, days, protocol, step
 
 ONE = protocol(step("check", days(1), expires_after=days(3)))
 SENDING, RETRY, HELD = ReminderState.SENDING, ReminderState.AWAITING_RETRY, ReminderState.HELD
@@ -232,3 +233,25 @@ def test_what_ran_out_while_the_service_was_off_is_missed_and_stays_so() -> None
     case.sweep()
     case.event(EventKind.SOLO_STARTED)
     assert case.table() == ["check 1.1 missed:expired 2026-03-03T10:00"]
+
+
+def test_a_retry_that_failed_for_good_is_not_repeated_by_the_next_planning() -> None:
+    case = ended(HELD, Reason.REFUSED_BY_SERVER)
+    case.sleep_until("2026-03-03T11:00")
+    case.decide(DecisionKind.RETRY, "check")
+    case.sleep_until("2026-03-03T11:01")
+    case.open_attempt("check")
+    case.outcome(ReminderState.FAILED, Reason.ATTEMPTS_USED_UP, "check")
+    assert case.table() == ["check 1.1 failed:attempts_used_up 2026-03-03T11:00"]
+
+
+def test_on_the_wire_even_a_message_that_is_no_longer_wanted_is_left_to_the_sender() -> None:
+    case = record("2026-03-02T12:00")
+    case.treat(protocol(step("tell", days(-3), anchor=Anchor.REVIEW_BOOKED), reviews=(TWO_WEEK,)), "2026-03-02T09:00")
+    case.event(EventKind.REVIEW_BOOKED, "2026-03-16T14:00")
+    case.sleep_until("2026-03-13T10:00")
+    case.open_attempt("tell")
+    case.event(EventKind.REVIEW_CANCELLED)
+    assert case.table() == ["tell 1.1 sending 2026-03-13T10:00"]
+    case.outcome(RETRY, Reason.NOT_HANDED_OVER, "tell")
+    assert case.table() == ["tell 1.1 cancelled:no_longer_applies 2026-03-13T10:00"]

@@ -5,7 +5,7 @@ The treatment's own date is in `test_dates_moved`.
 
 import pytest
 
-from db.states import DecisionKind, EventKind, Reason, ReminderState, ReviewStatus
+from db.states import DecisionKind, EventKind, Reason, ReminderState, ReviewStatus, StopReason
 from scheduler.planning.protocol import Anchor
 from tests.planning.build import Record, record
 from tests.planning.recipes import COURSE, REVIEW, TWO_WEEK, VISIT_STEPS, days, protocol, step
@@ -216,6 +216,18 @@ def test_a_visit_missed_and_booked_again_is_reminded_of_at_its_own_times() -> No
     ]
 
 
+def test_a_visit_missed_and_booked_again_for_tomorrow_gets_no_late_three_day_mail() -> None:
+    case = told_of_the_sixteenth()
+    case.wait_until("2026-03-16T16:00")
+    case.event(MISSED)
+    case.event(BOOKED, "2026-03-18T11:00")
+    assert case.table("in-3-days", "in-1-day") == [
+        "in-3-days 1.1 sent 2026-03-13T10:00",
+        "in-1-day 1.1 sent 2026-03-15T10:00",
+        "in-1-day 1.2 scheduled 2026-03-17T10:00",
+    ]
+
+
 def test_a_miss_entered_after_the_next_visit_was_booked_does_not_undo_that_booking() -> None:
     case = told_of_the_sixteenth()
     case.wait_until("2026-03-16T16:00")
@@ -241,6 +253,14 @@ def test_a_visit_withdrawn_after_it_was_mailed_asks_staff_whether_she_knows() ->
     ]
     case.decide(DecisionKind.KEEP, "in-3-days")
     assert case.open_questions() == []
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("deceased", 0), ("left", 0), ("opted-out", 1), ("unsafe", 1)])
+def test_nobody_is_asked_whether_a_patient_knows_who_has_died_or_left(reason: str, asked: int) -> None:
+    case = told_of_the_sixteenth()
+    case.event(CANCELLED)
+    case.know(stopped=StopReason(reason))
+    assert len(case.open_questions()) == asked
 
 
 def test_a_withdrawn_visit_booked_again_closes_the_question_and_is_told_at_once() -> None:
