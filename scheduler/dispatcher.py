@@ -18,7 +18,7 @@ from db.engine import instant_of
 from db.follow_up import Reminder
 from db.records import Patient
 from db.states import Reason
-from scheduler import compose, kill_points
+from scheduler import compose, kill_points, outcomes
 from scheduler.clinic import Clinic
 from scheduler.local_time import next_allowed
 from scheduler.logs import log
@@ -260,6 +260,9 @@ class Dispatcher:
                 allowed = next_allowed(now, patient.time_zone, clinic.rules.window)
                 if allowed > now and row.ready_at < now - SLACK:
                     self._put_off(claim, allowed, row.expires_at)
+                    return None
+                if outcomes.may_be_at_old_address(session, row, patient):
+                    self._hold(claim, Reason.UNKNOWN)
                     return None
                 return compose.write_letter(session, clinic, row)
         except compose.Revealing:

@@ -11,11 +11,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from db import audit, reminders, sends
+from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db.engine import instant_of
 from db.follow_up import Reminder
 from db.records import Patient
-from db.states import AddressFactKind, AttemptOutcome, ReminderState
+from db.states import AddressFactKind, AttemptOutcome, DecisionKind, ReminderState
 from scheduler.after_attempt import Tried, what_next
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -83,6 +84,24 @@ def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | Non
         audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
     replan(session, clinic, patient.id)
     return written.state if written else None
+
+
+def may_be_at_old_address(session: Session, row: Reminder, patient: Patient) -> bool:
+    """Whether its last attempt is unknown, went to an address she no longer has, and nobody has decided since.
+
+    Such a reminder is never repeated by itself: the old address may have it, and the new one may be another's.
+    """
+    if not row.unknowns:
+        return False
+    last = sends.list_attempts(session, row.id)[-1]
+    if last.outcome is not AttemptOutcome.UNKNOWN or last.email_version == patient.email_version:
+        return False
+    return not any(
+        decision.kind is DecisionKind.RESOLVE_RESEND
+        and (decision.step, decision.occurrence, decision.generation) == (row.step, row.occurrence, row.generation)
+        and decision.recorded_at >= (last.recorded_at or last.marked_at)
+        for decision in stored_plans.list_decisions(session, [row.care_plan_id])
+    )
 
 
 def _tried(session: Session, row: Reminder, patient: Patient, ended: Ended, at: datetime) -> Tried:

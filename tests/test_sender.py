@@ -1,0 +1,193 @@
+"""What becomes of reminders for each kind of answer: the whole sending chain against a scripted server, both databases.
+
+What an answer means by itself is in `test_smtp_outcome.py`, the connection in `test_mailer.py`.
+"""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from db import patients as stored_patients
+from db import reminders, sends
+from db.follow_up import Reminder
+from db.states import AddressState, DecisionKind, ReminderState
+from scheduler import decisions, patients
+from scheduler.clinic import Clinic
+from scheduler.clock import FastClock
+from scheduler.sender import Sender
+from tests.process import environment, fill, open_folder
+from tests.smtp_script import CLOSE, Act
+from tests.smtp_server import SmtpServer
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def clinic_for(folder: Path, url: str, server: SmtpServer, count: int = 1, on_unknown: str = "resend_once") -> Clinic:
+    """A clinic with `count` mails due, that sends to this server."""
+    env = environment(folder, server.port, AFTERCARE_DATABASE_URL=url, AFTERCARE_SMTP_CONNECTIONS="1")
+    fill(env, NOW - timedelta(seconds=30), count, on_unknown=on_unknown).store.engine.dispose()
+    return open_folder(env, NOW)
+
+
+async def send(clinic: Clinic, at: datetime = NOW) -> None:
+    """One sweep at an instant."""
+    clock = clinic.clock
+    assert isinstance(clock, FastClock)
+    clock.set(at)
+    await Sender(clinic).send_once()
+
+
+def rows_of(clinic: Clinic) -> list[Reminder]:
+    """All reminders by due time."""
+    with clinic.store.read() as session:
+        return [row for row, _ in reminders.list_reminders(session)]
+
+
+def stands(row: Reminder) -> tuple[str, str | None, int]:
+    """State, reason and attempts."""
+    return (row.state.value, row.reason.value if row.reason else None, row.attempts)
+
+
+@pytest.mark.parametrize(
+    ("step", "act", "expected", "wait_minutes", "address"),
+    [
+        ("rcpt", "550 5.1.1 no such user", ("failed", "refused", 1), None, "refused"),
+        ("rcpt", "550 no such user", ("failed", "refused", 1), None, "refused"),
+        ("rcpt", "550 5.7.1 policy", ("held", "refused_by_server", 1), None, "confirmed"),
+        ("rcpt", "552 5.2.2 mailbox full", ("held", "refused_by_server", 1), None, "confirmed"),
+        ("rcpt", "450 4.2.0 greylisted", ("awaiting_retry", "put_off", 1), 15, "confirmed"),
+        ("rcpt", "421 4.3.2 closing", ("awaiting_retry", "put_off", 1), 15, "confirmed"),
+        ("data", "451 4.3.0 later", ("awaiting_retry", "put_off", 1), 15, "confirmed"),
+        ("data", "554 5.6.0 no", ("held", "refused_by_server", 1), None, "confirmed"),
+        ("data", CLOSE, ("awaiting_retry", "not_handed_over", 1), 1, "confirmed"),
+        ("content", "250 2.0.0 fine", ("sent", None, 1), None, "confirmed"),
+        ("content", "251 will forward", ("sent", None, 1), None, "confirmed"),
+        ("content", "451 4.3.0 later", ("awaiting_retry", "put_off", 1), 15, "confirmed"),
+        ("content", "554 5.6.0 content", ("held", "refused_by_server", 1), None, "confirmed"),
+        ("content", CLOSE, ("awaiting_retry", "resend_once", 1), 5, "confirmed"),
+        ("content", "what?", ("awaiting_retry", "resend_once", 1), 5, "confirmed"),
+        ("mail", "550 5.7.1 not you", ("awaiting_retry", "not_handed_over", 1), 1, "confirmed"),
+    ],
+)
+async def test_an_answer_leads_to_this_state(
+    step: str,
+    act: str | Act,
+    expected: tuple[str, str | None, int],
+    wait_minutes: int | None,
+    address: str,
+    database_url: str,
+    tmp_path: Path,
+) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server)
+        server.next(step, act)  # type: ignore[arg-type]
+        await send(clinic)
+        (row,) = rows_of(clinic)
+        assert stands(row) == expected
+        if wait_minutes is not None:
+            waited = (row.ready_at - NOW).total_seconds() / 60
+            assert wait_minutes <= waited <= wait_minutes * 1.3
+        with clinic.store.read() as session:
+            patient = stored_patients.find_patient(session, row.patient_id)
+            assert patient is not None
+            assert stored_patients.find_address_state(session, patient) is AddressState(address)
+            (attempt,) = sends.list_attempts(session, row.id)
+            assert attempt.recorded_at is not None
+        clinic.store.engine.dispose()
+
+
+async def test_a_relay_in_trouble_costs_no_attempt_and_blames_nobody(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server, count=3)
+        server.always("greeting", "554 not today")
+        await send(clinic)
+        assert [stands(row) for row in rows_of(clinic)] == [("scheduled", None, 0)] * 3
+        assert server.connections == 1  # closed after the first: nobody hammers
+        server.always("greeting", None)
+        await send(clinic, NOW + timedelta(minutes=2))
+        assert [row.state for row in rows_of(clinic)] == [ReminderState.SENT] * 3
+        clinic.store.engine.dispose()
+
+
+async def test_greylisting_ends_in_one_delivery(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer(greylist=2) as server:
+        clinic = clinic_for(tmp_path, database_url, server)
+        for minutes in (0, 20, 59):
+            await send(clinic, NOW + timedelta(minutes=minutes))
+        (row,) = rows_of(clinic)
+        assert stands(row) == ("sent", None, 3)
+        assert [message.message_id for message in server.accepted] == [row.message_id]
+        clinic.store.engine.dispose()
+
+
+async def test_an_unknown_is_resent_once_with_the_same_id_and_then_goes_to_a_person(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server)
+        server.next("content", Act(say="", then="close", keeps=True), times=2)
+        await send(clinic)
+        await send(clinic, NOW + timedelta(minutes=6))
+        (row,) = rows_of(clinic)
+        assert stands(row) == ("held", "unknown", 2)
+        await send(clinic, NOW + timedelta(minutes=30))
+        assert [message.message_id for message in server.accepted] == [row.message_id] * 2
+        decided = decisions.decide(clinic, "Dana", row.id, DecisionKind.RESOLVE_RECEIVED)
+        assert (decided.state, str(decided.reason)) == (ReminderState.SENT, "resolved_received")
+        clinic.store.engine.dispose()
+
+
+async def test_an_unknown_for_an_old_address_is_never_resent(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server)
+        server.next("content", CLOSE)
+        await send(clinic)
+        (row,) = rows_of(clinic)
+        assert stands(row) == ("awaiting_retry", "resend_once", 1)
+        patients.change(clinic, "Dana", row.patient_id, {"email": "tara.new@example.org", "confirmed": "yes"})
+        await send(clinic, NOW + timedelta(minutes=6))
+        (row,) = rows_of(clinic)
+        assert stands(row) == ("held", "unknown", 1)
+        assert server.accepted == []
+        clinic.store.engine.dispose()
+
+
+async def test_a_refused_address_holds_her_later_messages_and_nobody_elses(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server, count=2)
+        server.next("rcpt", "550 5.1.1 no such user")
+        await send(clinic)
+        states = sorted(stands(row)[0] for row in rows_of(clinic))
+        assert states == ["failed", "sent"]
+        failed = next(row for row in rows_of(clinic) if row.state is ReminderState.FAILED)
+        again = decisions.decide(clinic, "Dana", failed.id, DecisionKind.SEND_AGAIN)
+        assert (again.state, str(again.reason)) == (ReminderState.HELD, "address_refused")
+        patients.change(clinic, "Dana", failed.patient_id, {"email": "right@example.org", "confirmed": "yes"})
+        await send(clinic, NOW + timedelta(minutes=5))
+        assert [message.recipient for message in server.accepted][-1] == "right@example.org"
+        clinic.store.engine.dispose()
+
+
+async def test_one_recipient_and_one_to_in_every_message(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server, count=5)
+        await send(clinic)
+        assert len(server.accepted) == 5
+        for message in server.accepted:
+            assert message.content.count(b"\r\nTo: ") == 1
+            assert f"\r\nTo: {message.recipient}\r\n".encode() in message.content
+        assert server.verbs().count("RCPT") == server.verbs().count("DATA") == 5
+        clinic.store.engine.dispose()
+
+
+async def test_the_sent_copy_is_what_the_server_took(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server)
+        await send(clinic)
+        (row,) = rows_of(clinic)
+        with clinic.store.read() as session:
+            (attempt,) = sends.list_attempts(session, row.id)
+            copy = sends.read_copy(session, attempt.number)
+        assert copy == server.accepted[0].content
+        clinic.store.engine.dispose()
