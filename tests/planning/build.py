@@ -121,8 +121,7 @@ class Record:
             values: dict[str, Any] = {"state": change.verdict.state, "reason": change.verdict.reason}
             if change.timing is not None:
                 values |= _times(change.timing)
-            told = (change.row.state, change.row.reason, change.row.due_at, change.row.ready_at)
-            if change.timing is not None or (change.verdict.state, change.verdict.reason) != told[:2]:
+            if (change.verdict.state, change.verdict.reason) != (change.row.state, change.row.reason):
                 values["changed_at"] = self.now
             if change.basis is not None:
                 values["basis"] = change.basis

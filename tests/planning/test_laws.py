@@ -7,6 +7,7 @@ import itertools
 from collections import Counter
 from datetime import timedelta
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -230,3 +231,4 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
+TestHistory.settings = settings(suppress_health_check=[HealthCheck.too_slow])  # a rule is a whole replanning

@@ -5,7 +5,7 @@ The treatment's own date is in `test_dates_moved`.
 
 import pytest
 
-from db.states import DecisionKind, EventKind, Reason, ReminderState, ReviewStatus, StopReason
+from db.states import DecisionKind, EventKind, Past, Reason, ReminderState, ReviewStatus, StopReason
 from scheduler.planning.protocol import Anchor
 from tests.planning.build import Record, record
 from tests.planning.recipes import COURSE, REVIEW, TWO_WEEK, VISIT_STEPS, days, protocol, step
@@ -158,6 +158,11 @@ def test_a_visit_moved_after_the_one_day_mail_tells_it_once_and_both_reminders_f
     case = told_of_the_sixteenth()
     case.wait_until("2026-03-15T12:00")
     case.event(BOOKED, "2026-03-25T15:00")
+    case.wait_until("2026-03-16T12:00")
+    assert case.table("in-3-days", "in-1-day")[2:] == [
+        "in-3-days 1.2 sent 2026-03-15T12:00",
+        "in-1-day 1.2 scheduled 2026-03-24T10:00",
+    ]
     case.wait_until("2026-04-10T12:00")
     assert case.table("in-3-days", "in-1-day") == [
         "in-3-days 1.1 sent 2026-03-13T10:00",
@@ -226,6 +231,18 @@ def test_a_visit_missed_and_booked_again_for_tomorrow_gets_no_late_three_day_mai
         "in-1-day 1.1 sent 2026-03-15T10:00",
         "in-1-day 1.2 scheduled 2026-03-17T10:00",
     ]
+
+
+@pytest.mark.parametrize("past", list(Past))
+def test_a_new_visit_so_near_that_its_reminders_time_has_passed_repeats_none_that_was_sent(past: Past) -> None:
+    tell = step("tell", days(-3), kind=REVIEW, anchor=Anchor.REVIEW_BOOKED, past=past, expires_after=days(3))
+    case = record("2026-03-02T12:00")
+    case.treat(protocol(tell, reviews=(TWO_WEEK,)), "2026-03-02T09:00")
+    case.event(BOOKED, "2026-03-16T14:00")
+    case.wait_until("2026-03-16T16:00")
+    case.event(MISSED)
+    case.event(BOOKED, "2026-03-18T11:00")
+    assert case.table() == ["tell 1.1 sent 2026-03-13T10:00"]
 
 
 def test_a_miss_entered_after_the_next_visit_was_booked_does_not_undo_that_booking() -> None:
