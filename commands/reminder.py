@@ -119,10 +119,11 @@ def preview(
     step: Annotated[str, typer.Option("--step", metavar="KEY")],
     occurrence: Annotated[int, typer.Option(min=1)] = 1,
     format_: Annotated[str, typer.Option("--format", help="text, html or eml")] = "text",
+    by: By = None,
 ) -> None:
-    """Show exactly what would be sent; reads only."""
+    """Show exactly what would be sent; reads only (that it was shown is noted)."""
     clinic = clinic_of(context)
-    shown = previews.preview(clinic, read_id(treatment_id, "treatment"), step, occurrence)
+    shown = previews.preview(clinic, actor(by), read_id(treatment_id, "treatment"), step, occurrence)
     if format_ == "eml":
         typer.get_binary_stream("stdout").write(shown.content)
     elif format_ == "html":

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from db.engine import instant_of
@@ -234,6 +234,12 @@ def find_first_try(session: Session, reminder_id: UUID) -> datetime | None:
     """When a reminder was first tried, or None."""
     query = select(DeliveryAttempt.marked_at).where(DeliveryAttempt.reminder_id == reminder_id)
     return session.scalar(query.order_by(DeliveryAttempt.number).limit(1))
+
+
+def count_attempts(session: Session, since: datetime) -> int:
+    """How many attempts were opened since an instant."""
+    query = select(func.count()).select_from(DeliveryAttempt).where(DeliveryAttempt.marked_at >= since)
+    return session.scalar(query) or 0
 
 
 def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:

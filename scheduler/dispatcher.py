@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from db import audit, sends
 from db.engine import instant_of
@@ -20,7 +21,7 @@ from db.records import Patient
 from db.states import Reason
 from scheduler import compose, kill_points, outcomes
 from scheduler.clinic import Clinic
-from scheduler.local_time import next_allowed
+from scheduler.local_time import next_allowed, to_utc, to_wall
 from scheduler.logs import log
 from scheduler.mailer import RelayTrouble
 from scheduler.messages import RenderFailed
@@ -33,6 +34,7 @@ from scheduler.smtp_outcome import RelayEffect, Verdict
 CLAIMS_PER_CONNECTION = 5  # claimed at once: enough to keep connections busy, few enough to give back at a stop
 ERRORS_BEFORE_HELD = 3  # a reminder that breaks down this often needs a person
 ERROR_WAIT = timedelta(minutes=5)
+NO_CAP = 1_000_000
 # A reminder is claimed a moment after it was ready; only what waited longer is looked at for the hour again.
 SLACK = timedelta(minutes=1)
 T = TypeVar("T")
@@ -238,7 +240,8 @@ class Dispatcher:
         clinic = self._clinic
         now = clinic.clock.now()
         with clinic.store.write(ACTOR, now) as session:
-            claims = sends.claim_due(session, self._worker_id, now, limit)
+            limit = min(limit, self._left_today(session, now))
+            claims = sends.claim_due(session, self._worker_id, now, limit) if limit > 0 else []
         if claims:
             kill_points.reach("after_claim")
         ready = []
@@ -249,6 +252,14 @@ class Dispatcher:
         if ready:
             kill_points.reach("after_render")
         return len(claims), ready
+
+    def _left_today(self, session: Session, now: datetime) -> int:
+        """How many attempts the daily cap leaves, counted from midnight at the clinic."""
+        settings = self._clinic.settings
+        if not settings.daily_cap:
+            return NO_CAP
+        today = to_wall(now, settings.clinic_time_zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        return settings.daily_cap - sends.count_attempts(session, to_utc(today, settings.clinic_time_zone))
 
     def _write(self, claim: sends.Claim, now: datetime) -> compose.Letter | None:
         """The finished mail of a claim, or None after the claim was put where it belongs."""
@@ -320,7 +331,7 @@ class Pace:
     def allowance(self, now: datetime) -> int:
         """How many may be claimed now."""
         if not self._per_minute:
-            return 1_000_000
+            return NO_CAP
         self._taken = [at for at in self._taken if now - at < timedelta(minutes=1)]
         return max(0, self._per_minute - len(self._taken))
 

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import reminders
+from db import audit, reminders
 from db.follow_up import CarePlan, Reminder
 from scheduler import patients, treatments
 from scheduler.clinic import Clinic
@@ -17,12 +17,13 @@ from scheduler.planning.protocol import Step
 NOBODY = "nobody@example.org"  # stands in the preview of a patient without an address
 
 
-def preview(clinic: Clinic, treatment_id: UUID, step_key: str, occurrence: int = 1) -> Letter:
-    """The mail of one step of a treatment; its own Message-ID where the reminder exists.
+def preview(clinic: Clinic, actor: str, treatment_id: UUID, step_key: str, occurrence: int = 1) -> Letter:
+    """The mail of one step of a treatment; its own Message-ID where the reminder exists. Changes nothing of the
+    record; that it was shown is noted.
 
     Raises `InvalidInput` for a step that is none or mails nothing, `Refused` when it cannot be written.
     """
-    with clinic.store.read() as session:
+    with clinic.store.write(actor, clinic.clock.now()) as session:
         treatment = treatments.get(session, treatment_id)
         plan = treatments.get_plan(session, treatment_id)
         step = _step(session, clinic, plan, step_key)
@@ -36,6 +37,7 @@ def preview(clinic: Clinic, treatment_id: UUID, step_key: str, occurrence: int =
             message_id=make_message_id(clinic.settings.message_domain),
         )
         patients.get(session, treatment.patient_id)
+        audit.record(session, "message.previewed", "treatment", treatment_id, treatment.patient_id, [step_key])
         try:
             return write_letter(session, clinic, row, approved_only=False, stand_in=NOBODY)
         except (NothingToSend, RenderFailed) as wrong:

@@ -191,3 +191,17 @@ async def test_the_sent_copy_is_what_the_server_took(database_url: str, tmp_path
             copy = sends.read_copy(session, attempt.number)
         assert copy == server.accepted[0].content
         clinic.store.engine.dispose()
+
+
+@pytest.mark.parametrize(("setting", "cap"), [("AFTERCARE_DAILY_CAP", 3), ("AFTERCARE_SMTP_RATE_PER_MINUTE", 2)])
+async def test_a_cap_lets_no_more_leave_and_the_rest_waits(
+    setting: str, cap: int, sqlite_url: str, tmp_path: Path
+) -> None:
+    async with SmtpServer() as server:
+        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=sqlite_url, **{setting: str(cap)})
+        fill(env, NOW - timedelta(seconds=30), 5).store.engine.dispose()
+        clinic = open_folder(env, NOW)
+        await send(clinic)
+        assert len(server.accepted) == cap
+        assert [row.state for row in rows_of(clinic)].count(ReminderState.SCHEDULED) == 5 - cap
+        clinic.store.engine.dispose()
