@@ -17,6 +17,7 @@ from commands.context import (
     print_json,
     print_line,
     print_table,
+    progress,
 )
 from db import care_plans as stored_plans
 from scheduler import approvals
@@ -141,7 +142,8 @@ def approve_protocol(
         print_line(f"{name}: {value}")
     _show_texts(scope.texts)
     confirm(f"Approve {key} version {version} with {len(scope.texts)} text(s) as {by}?", yes)
-    done = approvals.approve_protocol(clinic, actor(by), scope, by)
+    with progress("planning") as tell:
+        done = approvals.approve_protocol(clinic, actor(by), scope, by, tell)
     print_line(f"Approved by {by}: {key} version {version}, {done.texts} text(s); {done.replanned} plan(s) followed.")
 
 
@@ -199,7 +201,8 @@ def approve_text(
         return
     _show_texts(waiting)
     confirm(f"Approve {len(waiting)} text(s) as {by}?", yes)
-    done = approvals.approve_texts(clinic, actor(by), waiting, by)
+    with progress("planning") as tell:
+        done = approvals.approve_texts(clinic, actor(by), waiting, by, tell)
     print_line(f"Approved by {by}: {done.texts} text(s); {done.replanned} plan(s) followed.")
 
 

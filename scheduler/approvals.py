@@ -3,7 +3,7 @@
 Files are never written: an approval is a row over one content, and the stored content is what runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -13,13 +13,17 @@ from db import audit
 from db import care_plans as stored_plans
 from db import library as stored
 from db import patients as stored_patients
-from db.states import Approvable
+from db.reminders import list_patients_held
+from db.states import Approvable, Reason
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
 from scheduler.template_files import check_text
+
+
+Progress = Callable[[int, int], None]  # done, of how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,8 @@ def scope_of(clinic: Clinic, key: str) -> Scope:
     return Scope(shelved, texts, values, covers)
 
 
-def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str) -> Approved:
-    """Approve what was shown. Raises `Refused` when it changed since, `InvalidInput` without a name."""
+def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress: Progress | None = None) -> Approved:
+    """Approve what was shown and replan who was held for it; `progress` is told how many of how many. Raises `Refused` when it changed since, `InvalidInput` without a name."""
     name = _name(by)
     if scope.nothing_new:
         return Approved(protocol=False, texts=0, replanned=0)
@@ -99,8 +103,8 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str) -> Appro
             audit.record(session, "protocol.approved", "protocol", now_there.version_id, fields=["content", "texts"])
         for text in scope.texts:
             _approve_text(session, text, name)
-        touched = stored_plans.list_patients_on(session, list(shelf.protocols))
-    return Approved(scope.covers_protocol, len(scope.texts), _replan(clinic, actor, touched))
+        touched = list_patients_held(session, Reason.NOT_APPROVED)
+    return Approved(scope.covers_protocol, len(scope.texts), _replan(clinic, actor, touched, progress))
 
 
 def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> list[ShelvedText]:
@@ -123,7 +127,9 @@ def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> l
     return waiting
 
 
-def approve_texts(clinic: Clinic, actor: str, texts: Sequence[ShelvedText], by: str) -> Approved:
+def approve_texts(
+    clinic: Clinic, actor: str, texts: Sequence[ShelvedText], by: str, progress: Progress | None = None
+) -> Approved:
     """Approve contents of texts that were shown."""
     name = _name(by)
     with clinic.store.write(actor, clinic.clock.now()) as session:
@@ -133,8 +139,8 @@ def approve_texts(clinic: Clinic, actor: str, texts: Sequence[ShelvedText], by: 
             raise Refused("a text changed since it was shown; look at it again")
         for text in texts:
             _approve_text(session, text, name)
-        touched = stored_plans.list_patients_on(session, list(shelf.protocols)) if texts else []
-    return Approved(protocol=False, texts=len(texts), replanned=_replan(clinic, actor, touched))
+        touched = list_patients_held(session, Reason.NOT_APPROVED) if texts else []
+    return Approved(protocol=False, texts=len(texts), replanned=_replan(clinic, actor, touched, progress))
 
 
 def set_text(clinic: Clinic, actor: str, key: str, name: str, value: str) -> None:
@@ -185,10 +191,13 @@ def _name(by: str) -> str:
     return cleaned
 
 
-def _replan(clinic: Clinic, actor: str, patient_ids: Iterable[UUID]) -> int:
+def _replan(clinic: Clinic, actor: str, patient_ids: Iterable[UUID], progress: Progress | None = None) -> int:
     """Plan patients again, each in a transaction of her own, so that nobody waits."""
     count = 0
-    for patient_id in dict.fromkeys(patient_ids):
+    waiting = list(dict.fromkeys(patient_ids))
+    for place, patient_id in enumerate(waiting, start=1):
+        if progress:
+            progress(place, len(waiting))
         with clinic.store.write(actor, clinic.clock.now()) as session:
             if stored_patients.find_patient(session, patient_id) is not None:
                 replan(session, clinic, patient_id)
