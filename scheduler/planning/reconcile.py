@@ -238,7 +238,7 @@ def _settle(
         return Change(row, Verdict(ReminderState.CANCELLED, Reason.NO_LONGER_APPLIES))
     wish = _wish(item, past, forced)
     basis = item.basis if item.basis != row.basis else None
-    if _moves(item, row, forced, now):
+    if _moves(item, row, forced, wish, now):
         timing = _timing(item, forced, now, rules)
         return Change(row, _after_move(item, row, timing, wish, forced, back, now), timing, basis)
     returned = None
@@ -262,13 +262,13 @@ def _already_told(item: Wanted, base: Stored | None) -> bool:
     )
 
 
-def _moves(item: Wanted, row: Stored, forced: Forced | None, now: datetime) -> bool:
+def _moves(item: Wanted, row: Stored, forced: Forced | None, wish: Verdict, now: datetime) -> bool:
     due_at, expires_at = forced.at if forced else item.due_at, _end(item, forced)
     if (due_at, item.zone, expires_at) == (row.due_at, row.zone, row.expires_at):
         return False
     if item.basis != row.basis:
         return True
-    if row.state is ReminderState.AWAITING_RETRY:
+    if row.state is ReminderState.AWAITING_RETRY and wish.state is not ReminderState.HELD:
         # Tried for this very date and put off: only a time still ahead, not a day shared out anew, restarts it.
         return (item.zone, expires_at) != (row.zone, row.expires_at) and due_at > now
     return True

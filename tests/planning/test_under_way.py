@@ -255,3 +255,12 @@ def test_on_the_wire_even_a_message_that_is_no_longer_wanted_is_left_to_the_send
     assert case.table() == ["tell 1.1 sending 2026-03-13T10:00"]
     case.outcome(RETRY, Reason.NOT_HANDED_OVER, "tell")
     assert case.table() == ["tell 1.1 cancelled:no_longer_applies 2026-03-13T10:00"]
+
+
+def test_put_off_and_then_held_it_takes_on_the_zone_it_had_not_moved_to() -> None:
+    case = ended(RETRY, Reason.PUT_OFF)
+    case.know(zone="Asia/Tokyo")
+    case.know(address=AddressState.UNCONFIRMED)
+    row = case.row("check")
+    assert case.table() == ["check 1.1 held:address_unconfirmed 2026-03-03T10:00"]
+    assert (row.zone, row.due_at.isoformat()) == ("Asia/Tokyo", "2026-03-03T01:00:00+00:00")
