@@ -5,7 +5,6 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.orm import Session
 
-from commands.reminder import reminder_keys
 from commands.context import (
     AsJson,
     By,
@@ -24,6 +23,7 @@ from commands.context import (
     read_word,
     utc,
 )
+from commands.reminder import reminder_keys
 from db import audit
 from db import care_plans as stored_plans
 from db import treatments as stored

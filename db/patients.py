@@ -128,7 +128,9 @@ def find_patient(session: Session, patient_id: UUID) -> Patient | None:
 
 def lock_patient(session: Session, patient_id: UUID) -> Patient | None:
     """The patient, her row locked for the rest of the transaction: all planning of her is in line behind it."""
-    return session.scalar(select(Patient).where(Patient.id == patient_id).with_for_update())
+    query = select(Patient).where(Patient.id == patient_id).with_for_update()
+    # What was read before the wait for the lock may be older than what its holder has committed.
+    return session.scalar(query.execution_options(populate_existing=True))
 
 
 def find_by_record_number(session: Session, record_number: str) -> Patient | None:

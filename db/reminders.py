@@ -75,6 +75,23 @@ def change_row(session: Session, row: Reminder, state: ReminderState, reason: Re
         setattr(row, name, value)
 
 
+def void_claims(session: Session, patient_id: UUID) -> None:
+    """Take back what a worker has claimed for a patient and not begun to hand over: it was written before a change.
+
+    The row itself has to change: a mark that already waits for it re-reads nothing else (PostgreSQL, READ COMMITTED).
+    """
+    session.execute(
+        update(Reminder)
+        .where(
+            Reminder.patient_id == patient_id,
+            Reminder.state == ReminderState.SENDING,
+            Reminder.open_attempt.is_(None),
+        )
+        .values(state=ReminderState.SCHEDULED, worker_id=None, fence=Reminder.fence + 1, changed_at=instant_of(session))
+        .execution_options(synchronize_session=False)
+    )
+
+
 def find_reminder(session: Session, reminder_id: UUID) -> Reminder | None:
     """The reminder with that id, or None."""
     return session.get(Reminder, reminder_id)
@@ -118,6 +135,12 @@ def list_sent_with_template(session: Session, patient_id: UUID, limit: int) -> l
     """What left for one patient, the newest first."""
     query = select(Reminder).where(Reminder.patient_id == patient_id, Reminder.state == ReminderState.SENT)
     return list(session.scalars(query.order_by(Reminder.sent_at.desc()).limit(limit)))
+
+
+def list_patients_held(session: Session, reason: Reason) -> list[UUID]:
+    """Patients with a reminder held for that reason."""
+    query = select(Reminder.patient_id).where(Reminder.state == ReminderState.HELD, Reminder.reason == reason)
+    return list(session.scalars(query.distinct()))
 
 
 def count_by_state(session: Session) -> dict[ReminderState, int]:
@@ -181,6 +204,25 @@ def expire(session: Session, now: datetime) -> list[UUID]:
         .execution_options(synchronize_session=False)
     )
     return list(set(changed.scalars()))
+
+
+def cancel_live(session: Session, patient_ids: Sequence[UUID], reason: Reason) -> int:
+    """Cancel all that waits for these patients, claims included; what may be on the wire is left. How many."""
+    check_reason(ReminderState.CANCELLED, reason)
+    changed = session.execute(
+        update(Reminder)
+        .where(Reminder.patient_id.in_(patient_ids), _live(), Reminder.open_attempt.is_(None))
+        .values(
+            state=ReminderState.CANCELLED,
+            reason=reason,
+            changed_at=instant_of(session),
+            worker_id=None,
+            fence=Reminder.fence + 1,
+        )
+        .returning(Reminder.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(changed.scalars().all())
 
 
 def raise_staff_lines(session: Session, now: datetime) -> int:

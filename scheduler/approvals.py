@@ -22,7 +22,6 @@ from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
 from scheduler.template_files import check_text
 
-
 Progress = Callable[[int, int], None]  # done, of how many
 
 
@@ -84,7 +83,10 @@ def scope_of(clinic: Clinic, key: str) -> Scope:
 
 
 def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress: Progress | None = None) -> Approved:
-    """Approve what was shown and replan who was held for it; `progress` is told how many of how many. Raises `Refused` when it changed since, `InvalidInput` without a name."""
+    """Approve what was shown and replan who was held for it; `progress` is told how many of how many.
+
+    Raises `Refused` when it changed since, `InvalidInput` without a name.
+    """
     name = _name(by)
     if scope.nothing_new:
         return Approved(protocol=False, texts=0, replanned=0)

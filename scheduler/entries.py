@@ -146,6 +146,14 @@ def clean_text(text: str, label: str, length: int) -> tuple[str, str | None]:
     return cleaned, None
 
 
+def read_reason(text: str) -> str:
+    """Why something is done, as stored. Raises `InvalidInput` when nothing was said."""
+    cleaned, problem = clean_text(text, "reason", NOTE_LENGTH)
+    if problem or not cleaned:
+        raise InvalidInput(problem or "reason: say why")
+    return cleaned
+
+
 def check_email(text: str) -> tuple[str, str | None]:
     """An address as stored (domain in ASCII, lower case) and a problem or None."""
     try:

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 from db import audit
 from db import patients as stored
 from db.records import Patient
+from db.reminders import void_claims
 from db.states import AddressFactKind, Level, StopReason, Topic
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
-from scheduler.entries import PatientForm, check_change, check_patient
+from scheduler.entries import NOTE_LENGTH, PatientForm, check_change, check_patient, clean_text, read_reason
 from scheduler.errors import InvalidInput, NotFound, Refused
 
 CONSENT_WORDING = "1"  # the wording of docs/consent-wording.md that staff read out
@@ -58,7 +59,7 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
     now = clinic.clock.now()
     fields, said = check_change(values, clinic.settings, now.date())
     with clinic.store.write(actor, now) as session:
-        patient = get(session, patient_id)
+        patient = lock(session, patient_id)
         number = fields.get("record_number")
         other = stored.find_by_record_number(session, number) if number else None
         if other is not None and other.id != patient.id:
@@ -68,6 +69,7 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
         if email and any(row.id != patient.id for row in stored.list_by_email(session, email)):
             warnings.append("another patient has the same e-mail address; mails to both will reach it")
         stored.change_patient(session, patient, fields)
+        void_claims(session, patient.id)
         audit.record(session, "patient.changed", "patient", patient.id, patient.id, values.keys())
         _record_consent(session, patient, said.consent)
         if fields.get("level") == Level.FULL:
@@ -82,10 +84,13 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
 
 
 def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note: str | None = None) -> None:
-    """Stop all messages to a patient at once."""
+    """Stop all messages to a patient at once. Raises `InvalidInput` for a note that cannot be stored."""
+    cleaned, problem = clean_text(note or "", "note", NOTE_LENGTH)
+    if problem:
+        raise InvalidInput(problem)
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        patient = get(session, patient_id)
-        stored.add_stop(session, patient.id, reason, note)
+        patient = lock(session, patient_id)
+        stored.add_stop(session, patient.id, reason, cleaned or None)
         audit.record(session, "patient.stopped", "patient", patient.id, patient.id, ["stop"])
         session.flush()
         replan(session, clinic, patient.id)
@@ -93,13 +98,12 @@ def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note:
 
 def resume(clinic: Clinic, actor: str, patient_id: UUID, reason: str) -> None:
     """Permit messages again; what is still ahead is planned anew. Raises `Refused` when nothing was stopped."""
-    if not reason.strip():
-        raise InvalidInput("a reason is needed to permit messages again")
+    cleaned = read_reason(reason)
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        patient = get(session, patient_id)
+        patient = lock(session, patient_id)
         if stored.find_stop(session, patient.id) is None:
             raise Refused("messages to this patient are not stopped")
-        stored.add_stop(session, patient.id, None, reason)
+        stored.add_stop(session, patient.id, None, cleaned)
         audit.record(session, "patient.resumed", "patient", patient.id, patient.id, ["stop"])
         session.flush()
         replan(session, clinic, patient.id)
@@ -111,6 +115,13 @@ def get(session: Session, patient_id: UUID) -> Patient:
     if patient is None:
         raise NotFound(f"there is no patient {patient_id}")
     return patient
+
+
+def lock(session: Session, patient_id: UUID) -> Patient:
+    """The patient, her row locked: whoever changes or plans her meanwhile waits. Raises `NotFound`."""
+    get(session, patient_id)
+    stored.lock_patient(session, patient_id)
+    return get(session, patient_id)
 
 
 def _record_consent(session: Session, patient: Patient, consent: Mapping[Topic, bool]) -> None:
