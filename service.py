@@ -28,7 +28,8 @@ from scheduler.clock import Clock, SystemClock
 from scheduler.errors import AftercareError, InvalidInput, NeedsConfirmation, Refused
 from scheduler.library import Library
 from scheduler.logs import log, setup_logs
-from scheduler.mime import MailWriter, Sender as MailSender
+from scheduler.mime import MailWriter
+from scheduler.mime import Sender as MailSender
 from scheduler.rules import fingerprint, rules
 from scheduler.sender import Sender
 from scheduler.sending_lock import SendingLock
@@ -164,6 +165,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
         if server is None:
             log().info("ready")
         else:
+            print_line(f"Aftercare is here: http://{host}:{bound}/ (this machine only). Ctrl-C stops it.")
             log().info("ready", host=host, port=bound)
         await _until(stop, sender)
     finally:

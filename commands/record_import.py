@@ -71,8 +71,8 @@ def import_(
         print_line(str(report.batch_id))
     would = "would be entered" if dry_run else "entered"
     print_line(
-        f"{report.patients} patient(s) and {report.treatments} treatment(s) {would}, {report.skipped} row(s) skipped as "
-        f"known, {report.reminders} reminder(s) planned."
+        f"{report.patients} patient(s) and {report.treatments} treatment(s) {would}, {report.skipped} row(s) skipped "
+        f"as known, {report.reminders} reminder(s) planned."
     )
 
 
