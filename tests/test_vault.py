@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, select, text
 
 from db.engine import Store
-from db.records import Patient, PatientKey
+from db.records import Patient, PatientKey, Treatment, TreatmentVersion
 from db.sealed import open_bytes, place
+from db.states import TreatmentStatus
 from db.types import new_id
 from db.vault import Erased, KeyFileError, KeyRing, Vault, VaultError, normal, read_key_file, write_key_file
 from scheduler.clock import FastClock
@@ -188,6 +189,40 @@ def test_a_sealed_column_reads_back_and_the_row_holds_ciphertext(store: Store, c
         row = session.execute(select(Patient.given_name_sealed, Patient.email_sealed)).one()
         assert CARMEN.given_name.encode() not in row.given_name_sealed
         assert CARMEN.email.encode() not in row.email_sealed
+
+
+def test_record_fields_are_sealed_as_one_and_read_back_as_entered(store: Store, clock: FastClock) -> None:
+    patient_id = entered(store, CARMEN, clock.now())
+    fields = {"lot": "B-1234", "note": "Größe: 5 µg"}
+    with store.write("test", clock.now()) as session:
+        treatment = Treatment(
+            patient_id=patient_id,
+            protocol_key="x",
+            status=TreatmentStatus.ACTIVE,
+            entered_at=clock.now(),
+            entered_by="test",
+        )
+        session.add(treatment)
+        session.flush()
+        for number, entered_fields in enumerate((fields, {}), start=1):
+            version = TreatmentVersion(
+                id=new_id(),
+                treatment_id=treatment.id,
+                patient_id=patient_id,
+                number=number,
+                treated_at=clock.now(),
+                treated_local="2026-11-23T09:00:00",
+                treated_zone="Europe/London",
+                recorded_at=clock.now(),
+                recorded_by="test",
+            )
+            session.add(version)
+            version.fields = entered_fields
+    with store.read() as session:
+        first, second = session.scalars(select(TreatmentVersion).order_by(TreatmentVersion.number))
+        assert (first.fields, second.fields) == (fields, {})
+        assert b"B-1234" not in (first.fields_sealed or b"")
+        assert second.fields_sealed is None
 
 
 def test_a_sealed_value_is_not_in_the_database_file(sqlite_store: Store, clock: FastClock, tmp_path: Path) -> None:
