@@ -66,7 +66,10 @@ class RenderFailed(AftercareError):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Rendered:
-    """One finished message; its words are never part of a repr. `own_words` are the words the text itself says in subject and preheader."""
+    """One finished message; its words are never part of a repr.
+
+    `own_words` are the words the text itself says in subject and preheader.
+    """
 
     subject: str
     preheader: str
