@@ -111,18 +111,23 @@ def command(env: Mapping[str, str], *words: str, timeout: float = 60) -> subproc
 
 
 @contextmanager
-def running(env: Mapping[str, str], *words: str) -> Iterator["subprocess.Popen[str]"]:
-    """The service as a process, given once it has said `ready`; stopped by SIGTERM at the end if it still runs."""
-    with subprocess.Popen(
-        [sys.executable, "service.py", "run", *words], cwd=ROOT, env=dict(env), stderr=subprocess.PIPE, text=True
-    ) as process:
+def running(env: Mapping[str, str], *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """The service as a process, given once it has said `ready`; stopped by SIGTERM at the end if it still runs.
+
+    Its log goes to a file: a pipe that nobody empties would stop it.
+    """
+    log = Path(env["AFTERCARE_DATA_DIR"]).with_name("service.log")
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(
+            [sys.executable, "service.py", "run", *words], cwd=ROOT, env=dict(env), stderr=file
+        ) as process,
+    ):
         try:
-            assert process.stderr is not None
-            for line in process.stderr:
-                if line.startswith("{") and json.loads(line)["event"] == "ready":
-                    break
-            else:
-                raise RuntimeError(f"the service did not start: exit {process.wait()}")
+            if not wait_until(lambda: '"event": "ready"' in log.read_text() or process.poll() is not None, 30):
+                raise RuntimeError("the service did not say that it is ready")
+            if process.poll() is not None:
+                raise RuntimeError(f"the service did not start: {log.read_text()}")
             yield process
         finally:
             if process.poll() is None:
