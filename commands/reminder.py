@@ -106,7 +106,7 @@ def resolve(
     note: Note = None,
     by: By = None,
 ) -> None:
-    """Settle an unknown reminder, or finish a line for staff (--as done)."""
+    """Settle an unknown reminder; finish a line for staff or a question about what was sent (--as done)."""
     kind = _RESOLVES.get(as_)
     if kind is None:
         raise typer.BadParameter(f'"{as_}" is none of {", ".join(_RESOLVES)}', param_hint="--as")

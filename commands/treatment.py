@@ -37,6 +37,10 @@ app = typer.Typer(help="Treatments: enter, list, show, move, reassign, cancel.",
 event_app = typer.Typer(help="What happened in a care plan: record it, take it back.", no_args_is_help=True)
 
 At = Annotated[str, typer.Option("--at", metavar="2026-11-23T10:30", help="local to the clinic")]
+Replaces = Annotated[
+    bool | None, typer.Option("--replace/--keep", help="what becomes of a running plan of the same protocol")
+]
+AgeOverride = Annotated[str | None, typer.Option(help="a clinician's reason to treat under the age")]
 Fields = Annotated[list[str] | None, typer.Option("--field", metavar="KEY=VALUE", help="a record field; repeatable")]
 
 
@@ -50,10 +54,8 @@ def add(
     clinician: Annotated[str | None, typer.Option()] = None,
     field: Fields = None,
     past: Annotated[str | None, typer.Option(help="what becomes of steps already past: skip, send or ask")] = None,
-    replaces: Annotated[
-        bool | None, typer.Option("--replace/--keep", help="what becomes of a running plan of the same protocol")
-    ] = None,
-    age_override: Annotated[str | None, typer.Option(help="a clinician's reason to treat under the age")] = None,
+    replaces: Replaces = None,
+    age_override: AgeOverride = None,
     by: By = None,
 ) -> None:
     """Enter a treatment and start its plan; prints its id and the plan in words."""
@@ -148,11 +150,19 @@ def reassign(
     treatment_id: str,
     patient: Annotated[str, typer.Option("--patient", metavar="ID", help="whose treatment it is")],
     reason: Reason,
+    replaces: Replaces = None,
+    age_override: AgeOverride = None,
     by: By = None,
 ) -> None:
     """Give a treatment to the patient it belongs to; prints its new id, and what had left to the wrong one."""
     moved = treatments.reassign(
-        clinic_of(context), actor(by), read_id(treatment_id, "treatment"), read_id(patient, "patient"), reason
+        clinic_of(context),
+        actor(by),
+        read_id(treatment_id, "treatment"),
+        read_id(patient, "patient"),
+        reason,
+        replaces,
+        age_override,
     )
     print_line(str(moved.treatment_id))
     if moved.disclosed:

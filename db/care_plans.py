@@ -160,6 +160,13 @@ def list_patients_planned_otherwise(session: Session, fingerprint: str, limit: i
     return list(session.scalars(query))
 
 
+def mark_outdated(session: Session, patient_ids: Sequence[UUID]) -> None:
+    """Let all care plans of these patients be planned again."""
+    for start in range(0, len(patient_ids), 1_000):
+        some = patient_ids[start : start + 1_000]
+        session.execute(update(CarePlan).where(CarePlan.patient_id.in_(some)).values(planned_with=None))
+
+
 def list_patients_on(session: Session, protocol_version_ids: Sequence[UUID]) -> list[UUID]:
     """Patients with a running care plan on one of these protocol versions."""
     query = (

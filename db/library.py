@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
@@ -13,13 +12,18 @@ from db.follow_up import Approval, ProtocolText, ProtocolVersion, TemplateVersio
 from db.states import Approvable
 from db.types import new_id
 
+_PRIME = 999_999_999_989  # below 10**12 microseconds, about eleven days: a million rows still fit a 64-bit sum
+
 
 @dataclass(frozen=True, slots=True)
 class LibraryStamp:
-    """Changes whenever anything in the library does: counts and last instants of its tables."""
+    """Changes whenever anything in the library does: by how many rows there are and when each was written.
+
+    The sum is over remainders, so that it stays small; it shows a row written again while the clock stood earlier.
+    """
 
     counts: tuple[int, ...]
-    last: tuple[datetime | None, ...]
+    sums: tuple[int, ...]
 
 
 def find_stamp(session: Session) -> LibraryStamp:
@@ -30,9 +34,13 @@ def find_stamp(session: Session) -> LibraryStamp:
         (ProtocolText.id, ProtocolText.recorded_at),
         (Approval.id, Approval.approved_at),
     )
-    columns = [select(what).scalar_subquery() for id_, at in parts for what in (func.count(id_), func.max(at))]
-    row = tuple(session.execute(select(*columns)).one())
-    return LibraryStamp(counts=row[0::2], last=row[1::2])
+    columns = [
+        select(what).scalar_subquery()
+        for id_, at in parts
+        for what in (func.count(id_), func.coalesce(func.sum(type_coerce(at, BigInteger) % _PRIME), 0))
+    ]
+    row = [int(number) for number in session.execute(select(*columns)).one()]
+    return LibraryStamp(counts=tuple(row[0::2]), sums=tuple(row[1::2]))
 
 
 def list_protocol_versions(session: Session) -> list[ProtocolVersion]:

@@ -48,9 +48,10 @@ def check_reason(state: ReminderState, reason: Reason | None) -> None:
         raise WrongTransition(f"{reason} is no reason for {state}")
 
 
-def list_rows(session: Session, plan_ids: Sequence[UUID]) -> list[Reminder]:
-    """All reminders of care plans, locked for this transaction: a mark of the sender waits until it ends."""
-    query = select(Reminder).where(Reminder.care_plan_id.in_(plan_ids)).order_by(Reminder.id).with_for_update()
+def list_rows(session: Session, plan_ids: Sequence[UUID], lock: bool = True) -> list[Reminder]:
+    """All reminders of care plans; when locked, a mark of the sender waits until this transaction ends."""
+    query = select(Reminder).where(Reminder.care_plan_id.in_(plan_ids)).order_by(Reminder.id)
+    query = query.with_for_update() if lock else query
     return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
@@ -59,7 +60,9 @@ def insert_rows(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         check_reason(row["state"], row["reason"])
     if rows:
-        session.execute(insert(Reminder), [{**row, "changed_at": instant_of(session)} for row in rows])
+        # Without `render_nulls` rows are grouped by which values are None, and each small group is one statement.
+        statement = insert(Reminder).execution_options(render_nulls=True)
+        session.execute(statement, [{**row, "changed_at": instant_of(session)} for row in rows])
 
 
 def change_row(session: Session, row: Reminder, state: ReminderState, reason: Reason | None, **values: Any) -> None:

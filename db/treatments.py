@@ -153,6 +153,12 @@ def resolve_adverse_events(session: Session, treatment_id: UUID, event_id: UUID)
         row.resolved_by_event_id = event_id
 
 
+def reopen_adverse_events(session: Session, event_id: UUID) -> None:
+    """The event that had ended complications was retracted: they are open again."""
+    for row in session.scalars(select(AdverseEvent).where(AdverseEvent.resolved_by_event_id == event_id)):
+        row.resolved_by_event_id = None
+
+
 def list_adverse_events(session: Session, patient_id: UUID) -> list[AdverseEvent]:
     """Adverse events of a patient, by onset."""
     query = select(AdverseEvent).where(AdverseEvent.patient_id == patient_id).order_by(AdverseEvent.onset_at)

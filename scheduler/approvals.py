@@ -53,7 +53,7 @@ def read_files(clinic: Clinic, actor: str) -> list[str]:
     """Read protocol and text files into the record and replan who follows a changed draft; problems found."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
         reading = clinic.library.read_files(session)
-        touched = stored_plans.list_patients_on(session, reading.changed) if reading.changed else []
+        touched = _outdate(session, stored_plans.list_patients_on(session, reading.changed) if reading.changed else [])
     _replan(clinic, actor, touched)
     return reading.problems
 
@@ -105,7 +105,7 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress
             audit.record(session, "protocol.approved", "protocol", now_there.version_id, fields=["content", "texts"])
         for text in scope.texts:
             _approve_text(session, text, name)
-        touched = list_patients_held(session, Reason.NOT_APPROVED)
+        touched = _outdate(session, list_patients_held(session, Reason.NOT_APPROVED))
     return Approved(scope.covers_protocol, len(scope.texts), _replan(clinic, actor, touched, progress))
 
 
@@ -141,7 +141,7 @@ def approve_texts(
             raise Refused("a text changed since it was shown; look at it again")
         for text in texts:
             _approve_text(session, text, name)
-        touched = list_patients_held(session, Reason.NOT_APPROVED) if texts else []
+        touched = _outdate(session, list_patients_held(session, Reason.NOT_APPROVED) if texts else [])
     return Approved(protocol=False, texts=len(texts), replanned=_replan(clinic, actor, touched, progress))
 
 
@@ -150,8 +150,8 @@ def set_text(clinic: Clinic, actor: str, key: str, name: str, value: str) -> Non
     cleaned, problem = clean_text(value, "value", 4_000)
     if problem or not cleaned:
         raise InvalidInput(problem or "value: write the text")
+    read_files(clinic, actor)
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        clinic.library.read_files(session)
         protocol = clinic.library.shelf(session).list_versions(key)[-1].protocol
         names = [text.key for text in protocol.texts]
         if name not in names:
@@ -191,6 +191,12 @@ def _name(by: str) -> str:
     if problem or not cleaned:
         raise InvalidInput(problem or "by: write the name of the clinician who approves")
     return cleaned
+
+
+def _outdate(session: Session, patient_ids: list[UUID]) -> list[UUID]:
+    """Note that these patients wait to be planned again: what a crash leaves undone is done at the next start."""
+    stored_plans.mark_outdated(session, patient_ids)
+    return patient_ids
 
 
 def _replan(clinic: Clinic, actor: str, patient_ids: Iterable[UUID], progress: Progress | None = None) -> int:

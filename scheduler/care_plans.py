@@ -55,12 +55,12 @@ def replan(session: Session, clinic: Clinic, patient_id: UUID) -> PatientPlan:
     return result
 
 
-def load(session: Session, clinic: Clinic, patient: Patient) -> Loaded:
-    """All that planning reads of one patient; her live reminders are locked."""
+def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) -> Loaded:
+    """All that planning reads of one patient. `lock` her reminders unless nothing will be written."""
     plan_rows = stored.list_plans(session, patient.id)
     ids = [row.id for row in plan_rows]
     shelf = clinic.library.shelf(session)
-    rows = reminders.list_rows(session, ids) if ids else []
+    rows = reminders.list_rows(session, ids, lock) if ids else []
     questions = stored.list_questions(session, ids) if ids else []
     events = stored.list_events(session, ids) if ids else []
     decisions = stored.list_decisions(session, ids) if ids else []
@@ -119,8 +119,9 @@ def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, re
         plan = loaded.plan_rows[plan_id]
         plan.status = status
         plan.planned_with = clinic.fingerprint
+        plan.planned_at = instant_of(session)
     _store_reviews(session, patient_id, result.reviews, list(loaded.plan_rows))
-    by_topic = {_topic(question): question for question in loaded.question_rows}
+    by_topic = {_topic(question): question for question in loaded.question_rows if question.closed_at is None}
     stored.close_questions(session, [by_topic[_topic(question)].id for question in result.answered])
     for question in result.ask:
         session.add(

@@ -57,7 +57,7 @@ def write_letter(
 ) -> Letter:
     """The mail of a reminder row, exactly as it would leave.
 
-    A preview may take texts that are not approved, and a stand-in for an address that is not known.
+    A preview may take texts where none is approved yet, and a stand-in for an address that is not known.
     Raises `NothingToSend`, `RenderFailed` or `Revealing`.
     """
     patient = stored_patients.find_patient(session, row.patient_id)
@@ -96,12 +96,11 @@ def render(
     shelved = shelf.get(plan.protocol_version_id)
     # Until she has a private page to read a notice on, the general text stands in for it.
     level = "full" if patient.level is Level.FULL else "general"
-    text = shelf.find_text(step.template, patient.language, level, approved_only)
-    parts = shelf.parts_of(text, shelved.protocol, approved_only) if text else None
-    if text is None or parts is None:
+    texts = shelf.find_message(shelved.protocol, step.template, patient.language, level, approved_only)
+    if texts is None:
         raise NothingToSend(f'the text "{step.template}" or its urgent block or footer is not there or not approved')
-    compiled = compile_message(text.source, parts[0].source, parts[1].source)
-    values = values_for(session, clinic, shelved, patient, plan, step, occurrence, text.source.language)
+    compiled = compile_message(*(part.source for part in texts))
+    values = values_for(session, clinic, shelved, patient, plan, step, occurrence, texts.text.source.language)
     rendered = compiled.render(values)
     names = [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
     findings = lint_rendered(rendered, names, clinic.library.words(rendered.language))

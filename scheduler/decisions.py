@@ -13,7 +13,8 @@ from db.reminders import find_reminder, list_rows
 from db.states import DecisionKind, Reason, ReminderState
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
-from scheduler.errors import NotFound, Refused
+from scheduler.entries import NOTE_LENGTH, clean_text
+from scheduler.errors import InvalidInput, NotFound, Refused
 
 # What may be decided in which state; everything else is refused with the way that is right.
 _ALLOWED: dict[DecisionKind, frozenset[ReminderState]] = {
@@ -29,7 +30,7 @@ _ALLOWED: dict[DecisionKind, frozenset[ReminderState]] = {
     DecisionKind.SEND_AGAIN: frozenset(
         {ReminderState.SENT, ReminderState.FAILED, ReminderState.MISSED, ReminderState.CANCELLED}
     ),
-    DecisionKind.DONE: frozenset(ReminderState),
+    DecisionKind.DONE: frozenset(ReminderState) - {ReminderState.CANCELLED, ReminderState.DONE},
     DecisionKind.KEEP: frozenset({ReminderState.SENT}),
     DecisionKind.RESOLVE_RECEIVED: frozenset({ReminderState.HELD}),
     DecisionKind.RESOLVE_RESEND: frozenset({ReminderState.HELD}),
@@ -51,16 +52,22 @@ def decide(clinic: Clinic, actor: str, reminder_id: UUID, kind: DecisionKind, no
 
     Raises `NotFound`, or `Refused` when it cannot be decided in the reminder's state or its content may be on the
     wire. What the rules forbid (a stop, missing consent) stays forbidden: the answer shows the state it has then.
+    "Done" about a message that was sent answers the question about it: what she has is enough.
     """
+    cleaned, problem = clean_text(note or "", "note", NOTE_LENGTH)
+    if problem:
+        raise InvalidInput(problem)
     with clinic.store.write(actor, clinic.clock.now()) as session:
         row = find_reminder(session, reminder_id)
         if row is None:
             raise NotFound(f"there is no reminder {reminder_id}")
         stored_patients.lock_patient(session, row.patient_id)
         session.refresh(row)
+        if kind is DecisionKind.DONE and row.state is ReminderState.SENT:
+            kind = DecisionKind.KEEP
         _check(row, kind)
         plan = session.get_one(CarePlan, row.care_plan_id)
-        stored.add_decision(session, plan, row.step, row.occurrence, row.generation, kind, note)
+        stored.add_decision(session, plan, row.step, row.occurrence, row.generation, kind, cleaned or None)
         audit.record(session, f"reminder.{kind.value}", "reminder", row.id, row.patient_id, ["decision"])
         replan(session, clinic, row.patient_id)
         latest = _latest(session, row)

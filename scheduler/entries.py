@@ -124,8 +124,10 @@ def check_moment(text: str, zone_name: str, label: str = "at") -> Moment:
         raise InvalidInput(f'{label}: "{text}" has no time; write {text.strip()}T10:30')
     try:
         zone(zone_name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidInput(f'{label}: "{zone_name}" is not a time zone; write one like Europe/London') from None
+    if not 1900 <= found.year <= 2200:  # beyond, arithmetic with offsets and spans leaves the calendar
+        raise InvalidInput(f"{label}: the year {found.year} is not from 1900 to 2200")
     if found.tzinfo is not None:
         instant = found.astimezone(zone(zone_name))
         wall = instant.replace(tzinfo=None, fold=0)

@@ -1,5 +1,6 @@
 """Use cases about the events of a care plan: record one, retract one; the plan follows in the same transaction."""
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
@@ -16,7 +17,7 @@ from db.states import EventKind, TreatmentStatus
 from scheduler import patients, treatments
 from scheduler.care_plans import facts_of, replan
 from scheduler.clinic import Clinic
-from scheduler.entries import check_moment, clean_text
+from scheduler.entries import check_moment, clean_text, read_reason
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.local_time import to_wall
 from scheduler.planning.course import first_open_review
@@ -29,6 +30,7 @@ REVIEW_KINDS = frozenset(
 # Their time is when something will be; everything else has happened.
 _AHEAD = frozenset({EventKind.REVIEW_BOOKED, EventKind.SESSION_BOOKED, EventKind.SOLO_STARTED})
 _NEED_A_TIME = frozenset({EventKind.REVIEW_BOOKED})
+_FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLOCK_SLACK = timedelta(minutes=5)  # a phone's clock may run ahead of ours
 
 
@@ -48,15 +50,16 @@ def record(
     now = clinic.clock.now()
     texts = {}
     for key, text in (fields or {}).items():
+        if not _FIELD.fullmatch(key):  # names of fields are in the audit, in plain words
+            raise InvalidInput("field: write its name in small letters, digits and _, like place=Room 2")
         texts[key], problem = clean_text(text, f"field {key}", 4_000)
         if problem:
             raise InvalidInput(problem)
     with clinic.store.write(actor, now) as session:
-        treatment = treatments.get(session, treatment_id)
+        treatment = treatments.lock(session, treatment_id)
         plan = treatments.get_plan(session, treatment_id)
         if treatment.status is TreatmentStatus.CANCELLED:
             raise Refused("the treatment was cancelled: nothing more is recorded for its plan")
-        stored_patients.lock_patient(session, treatment.patient_id)
         named = _review(session, clinic, treatment, plan, kind, review)
         moment = _moment(clinic, kind, at)
         if kind not in _AHEAD and moment.instant > now + CLOCK_SLACK:
@@ -73,14 +76,15 @@ def record(
 
 def retract(clinic: Clinic, actor: str, event_id: UUID, reason: str) -> PatientPlan:
     """Take back an event that was entered wrongly; it stays readable and no longer counts."""
-    if not reason.strip():
-        raise InvalidInput("a reason is needed to retract an event")
+    why = read_reason(reason)
     with clinic.store.write(actor, clinic.clock.now()) as session:
         event = get(session, event_id)
+        stored_patients.lock_patient(session, event.patient_id)
         if stored.is_retracted(session, event_id):
             raise Refused("the event is retracted already")
-        stored_patients.lock_patient(session, event.patient_id)
-        stored.retract_event(session, event, reason)
+        stored.retract_event(session, event, why)
+        if event.kind is EventKind.COMPLICATION_RESOLVED:
+            stored_treatments.reopen_adverse_events(session, event.id)
         audit.record(session, "event.retracted", "event", event.id, event.patient_id, ["retraction"])
         return replan(session, clinic, event.patient_id)
 
@@ -96,7 +100,14 @@ def get(session: Session, event_id: UUID) -> CareEvent:
 def _moment(clinic: Clinic, kind: EventKind, at: str | None) -> Moment:
     zone = clinic.settings.clinic_time_zone
     if at is not None:
-        return check_moment(at, zone)
+        moment = check_moment(at, zone)
+        years = moment.wall.year - clinic.clock.now().year
+        if not -treatments.OLDEST_TREATMENT_YEARS <= years <= treatments.FURTHEST_TREATMENT_YEARS:
+            raise InvalidInput(
+                f"at: {at} is more than {treatments.OLDEST_TREATMENT_YEARS} years ago "
+                f"or {treatments.FURTHEST_TREATMENT_YEARS} ahead"
+            )
+        return moment
     if kind in _NEED_A_TIME:
         raise InvalidInput("at: say when the visit starts, like --at 2026-12-08T14:00")
     now = clinic.clock.now()

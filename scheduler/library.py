@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -46,6 +47,14 @@ class ShelvedText:
     approved: bool
 
 
+class MessageTexts(NamedTuple):
+    """What one message is made of, all in one language."""
+
+    text: ShelvedText
+    urgent: ShelvedText
+    footer: ShelvedText
+
+
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """The library at one moment. `approved` holds the last approved text of each key, language and level, `latest`
@@ -78,32 +87,38 @@ class Shelf:
             raise Refused(f'the protocol "{key}" is retired: no new treatments are entered for it')
         return next((shelved for shelved in reversed(versions) if shelved.approved), versions[-1])
 
-    def find_text(self, key: str, language: str, level: str, approved_only: bool = True) -> ShelvedText | None:
-        """The text to use: her language, else the clinic's; the full level, else the general."""
-        texts = self.approved if approved_only else self.latest
+    def find_message(
+        self, protocol: Protocol, key: str, language: str, level: str, approved_only: bool = True
+    ) -> MessageTexts | None:
+        """The texts of one message: in her language (`de-at`, then `de`), else in the clinic's; full, else general.
+
+        Urgent block and footer are in the language of the text; a language in which one of the three is not approved
+        does not count. Without `approved_only`, where nothing could be sent yet, the newest texts stand in.
+        """
+        if not approved_only:
+            found = self.find_message(protocol, key, language, level)
+            if found is not None:
+                return found
         levels = (level, "general") if level == "full" else ("general",)
-        languages = dict.fromkeys((language, self.default_language))
-        return next(
-            (texts[(key, tongue, lev)] for tongue in languages for lev in levels if (key, tongue, lev) in texts), None
-        )
+        for tongue in dict.fromkeys((language, language.partition("-")[0], self.default_language)):
+            parts = (self._pick(name, tongue, ("general",), approved_only) for name in (protocol.urgent, "_footer"))
+            text, urgent, footer = self._pick(key, tongue, levels, approved_only), *parts
+            if text and urgent and footer:
+                return MessageTexts(text, urgent, footer)
+        return None
 
     def sendable(self, protocol: Protocol, language: str) -> frozenset[str]:
-        """Keys of the protocol's texts that may be sent in a language, with their urgent block and footer."""
-        found = set()
-        for key in protocol.templates:
-            text = self.find_text(key, language, "general")
-            if text and self.parts_of(text, protocol) is not None:
-                found.add(key)
-        return frozenset(found)
+        """Keys of the protocol's texts that may be sent to someone of that language."""
+        return frozenset(
+            key for key in protocol.templates if self.find_message(protocol, key, language, "general") is not None
+        )
 
-    def parts_of(
-        self, text: ShelvedText, protocol: Protocol, approved_only: bool = True
-    ) -> tuple[ShelvedText, ShelvedText] | None:
-        """Urgent block and footer in the language of a text; None while one is not approved."""
-        texts = self.approved if approved_only else self.latest
-        urgent = texts.get((protocol.urgent, text.source.language, "general"))
-        footer = texts.get(("_footer", text.source.language, "general"))
-        return (urgent, footer) if urgent and footer else None
+    def _pick(self, key: str, language: str, levels: Sequence[str], approved_only: bool) -> ShelvedText | None:
+        sources = (self.approved,) if approved_only else (self.approved, self.latest)
+        return next(
+            (texts[(key, language, level)] for texts in sources for level in levels if (key, language, level) in texts),
+            None,
+        )
 
 
 @dataclass(slots=True)
@@ -152,11 +167,14 @@ class Library:
         shelf = self.shelf(session)
         versions = {(v.key, v.number): v for v in stored.list_protocol_versions(session)}
         for key, path in sorted(list_protocol_files(self._protocol_folders).items()):
-            source = path.read_text(encoding="utf-8")
             try:
+                source = path.read_text(encoding="utf-8")
                 protocol = read_protocol(source, path.name, keys)
             except ProtocolInvalid as wrong:
                 reading.problems += wrong.problems
+                continue
+            except (OSError, UnicodeDecodeError):
+                reading.problems.append(f"{path.name}: cannot be read: expected a text file in UTF-8")
                 continue
             digest = content_hash(source)
             version = versions.get((key, protocol.version))
@@ -176,6 +194,7 @@ class Library:
                 version.retired, version.seen_at = protocol.retired, instant_of(session)
                 audit.record(session, "protocol.retired", "protocol", f"{key} {protocol.version}")
         session.flush()
+        self._shelf = None  # a change within the stamp's own instant would not show in it
         return reading
 
     def _text_files(self) -> Mapping[tuple[str, str, str], Path]:

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy.exc import OperationalError
+
 from db import care_plans as stored_plans
 from db import gate, reminders, sends
+from db import patients as stored_patients
 from db.engine import instant_of
 from db.follow_up import Reminder
 from db.states import AttemptOutcome, GateState, ReminderState
@@ -46,8 +49,14 @@ def recover(clinic: Clinic, worker_id: UUID, everyone_else: bool) -> Recovered:
             dead = [found for found in gate.list_dead_workers(session, now - DEAD_AFTER) if found != worker_id]
             rows = [row.id for row in sends.list_claims_of(session, dead)] if dead else []
     given_back = unknown = 0
-    for reminder_id in rows:  # one transaction each: a row that cannot be settled must not stop the others
-        settled = _settle(clinic, worker_id, reminder_id)
+    for reminder_id in rows:
+        try:
+            settled = _settle(clinic, worker_id, reminder_id)
+        except OperationalError:
+            raise  # the database is away: nothing can be settled now
+        except Exception as error:  # noqa: BLE001 (one reminder: what cannot be settled must not stop the others)
+            log().error("claim_not_recovered", reminder_id=str(reminder_id), error=type(error).__name__)
+            continue
         given_back += settled is False
         unknown += settled is True
     if rows:
@@ -58,8 +67,12 @@ def recover(clinic: Clinic, worker_id: UUID, everyone_else: bool) -> Recovered:
 def _settle(clinic: Clinic, worker_id: UUID, reminder_id: UUID) -> bool | None:
     """True: its answer is lost; False: it was certainly not sent; None: somebody settled it meanwhile."""
     with clinic.store.write(ACTOR, clinic.clock.now()) as session:
-        row = session.get(Reminder, reminder_id, with_for_update=True)
-        if row is None or row.state is not ReminderState.SENDING or row.worker_id in (None, worker_id):
+        row = session.get(Reminder, reminder_id)
+        if row is None:
+            return None
+        stored_patients.lock_patient(session, row.patient_id)  # before the reminder, in the planner's order
+        session.refresh(row, with_for_update=True)
+        if row.state is not ReminderState.SENDING or row.worker_id in (None, worker_id):
             return None
         if row.open_attempt is None:
             claim = sends.Claim(row.id, row.patient_id, row.care_plan_id, row.fence)
@@ -93,15 +106,24 @@ def sweep(clinic: Clinic) -> None:
 def replan_outdated(clinic: Clinic, go_on: Callable[[], bool] = lambda: True) -> int:
     """Replan every patient whose plan was made with other settings, holidays or zone data; how many."""
     done = 0
+    failed: set[UUID] = set()
     while go_on():
         with clinic.store.read() as session:
-            outdated = stored_plans.list_patients_planned_otherwise(session, clinic.fingerprint, REPLAN_AT_ONCE)
+            limit = REPLAN_AT_ONCE + len(failed)
+            found = stored_plans.list_patients_planned_otherwise(session, clinic.fingerprint, limit)
+        outdated = [patient_id for patient_id in found if patient_id not in failed]
         if not outdated:
             break
         for patient_id in outdated:
-            with clinic.store.write(ACTOR, clinic.clock.now()) as session:
-                replan(session, clinic, patient_id)
-            done += 1
+            try:
+                with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+                    replan(session, clinic, patient_id)
+                done += 1
+            except OperationalError:
+                raise
+            except Exception as error:  # noqa: BLE001 (one patient: her plan stays as it was, the others follow)
+                log().error("replanning_failed", patient_id=str(patient_id), error=type(error).__name__)
+                failed.add(patient_id)
     return done
 
 

@@ -21,10 +21,10 @@ from db.reminders import list_reminders
 from db.states import CarePlanStatus, Past, ReminderState, ReviewStatus, TreatmentStatus
 from db.treatments import TreatmentEntry
 from db.types import new_id
-from scheduler import patients
+from scheduler import approvals, patients
 from scheduler.care_plans import load, moment_of, replan
 from scheduler.clinic import Clinic
-from scheduler.entries import check_moment, clean_text
+from scheduler.entries import check_moment, clean_text, read_reason
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.kill_points import reach
 from scheduler.library import ShelvedProtocol
@@ -63,11 +63,11 @@ class Started:
 
 def add(clinic: Clinic, actor: str, patient_id: UUID, form: TreatmentForm) -> Started:
     """Enter a treatment and start its plan. Raises `InvalidInput`, `NotFound` or `Refused`; nothing is half done."""
+    # In transactions of its own: what files say does not depend on whether the entry that needs them is right.
+    problems = approvals.read_files(clinic, actor)
     now = clinic.clock.now()
     with clinic.store.write(actor, now) as session:
-        problems = clinic.library.read_files(session).problems
-        patient = patients.get(session, patient_id)
-        stored_patients.lock_patient(session, patient.id)
+        patient = patients.lock(session, patient_id)
         shelved = clinic.library.shelf(session).for_new_treatment(form.protocol)
         entry = check_entry(clinic, shelved, form, now.date())
         if _is_there(session, patient.id, form.protocol, entry):
@@ -179,9 +179,10 @@ def preview_move(clinic: Clinic, treatment_id: UUID, at: str, zone: str | None =
     now = clinic.clock.now()
     with clinic.store.read() as session:
         treatment = get(session, treatment_id)
+        _check_movable(treatment)
         moment = _new_moment(clinic, session, treatment, at, zone)
         patient = patients.get(session, treatment.patient_id)
-        loaded = load(session, clinic, patient)
+        loaded = load(session, clinic, patient, lock=False)
         plan = get_plan(session, treatment_id)
         plans = [replace(facts, treated=moment) if facts.id == plan.id else facts for facts in loaded.plans]
         return plan_patient(loaded.patient, plans, loaded.rows, loaded.questions, now, clinic.rules)
@@ -191,10 +192,10 @@ def move(
     clinic: Clinic, actor: str, treatment_id: UUID, at: str, zone: str | None = None, reason: str | None = None
 ) -> PatientPlan:
     """Correct when a treatment was done: a new version of it, and the plan follows."""
+    why = read_reason(reason) if reason is not None else "date corrected"
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        treatment = get(session, treatment_id)
-        if treatment.status is TreatmentStatus.CANCELLED:
-            raise Refused("the treatment was cancelled; enter it again instead of moving it")
+        treatment = lock(session, treatment_id)
+        _check_movable(treatment)
         moment = _new_moment(clinic, session, treatment, at, zone)
         content = stored.get_content(session, treatment.id)
         entry = TreatmentEntry(
@@ -204,23 +205,20 @@ def move(
             clinician=content.clinician,
             fields=content.fields,
         )
-        stored_patients.lock_patient(session, treatment.patient_id)
-        stored.add_version(session, treatment, entry, content.number + 1, reason or "date corrected")
+        stored.add_version(session, treatment, entry, content.number + 1, why)
         audit.record(session, "treatment.moved", "treatment", treatment.id, treatment.patient_id, ["treated_at"])
         return replan(session, clinic, treatment.patient_id)
 
 
 def cancel(clinic: Clinic, actor: str, treatment_id: UUID, reason: str) -> PatientPlan:
     """Cancel a treatment that did not take place or was entered in error; it stays readable."""
-    if not reason.strip():
-        raise InvalidInput("a reason is needed to cancel a treatment")
+    why = read_reason(reason)
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        treatment = get(session, treatment_id)
+        treatment = lock(session, treatment_id)
         if treatment.status is TreatmentStatus.CANCELLED:
             raise Refused("the treatment is cancelled already")
-        stored_patients.lock_patient(session, treatment.patient_id)
         treatment.status = TreatmentStatus.CANCELLED
-        stored.add_note(session, treatment.patient_id, f"Treatment cancelled: {reason}", treatment.id)
+        stored.add_note(session, treatment.patient_id, f"Treatment cancelled: {why}", treatment.id)
         audit.record(session, "treatment.cancelled", "treatment", treatment.id, treatment.patient_id, ["status"])
         return replan(session, clinic, treatment.patient_id)
 
@@ -233,37 +231,49 @@ class Reassigned:
     disclosed: int
 
 
-def reassign(clinic: Clinic, actor: str, treatment_id: UUID, patient_id: UUID, reason: str) -> Reassigned:
+def reassign(
+    clinic: Clinic,
+    actor: str,
+    treatment_id: UUID,
+    patient_id: UUID,
+    reason: str,
+    replaces: bool | None = None,
+    age_override: str | None = None,
+) -> Reassigned:
     """Move a treatment to the patient it belongs to: cancelled here, entered there with the same content.
 
     Its events stay with the wrong patient's plan, readable; what had left is counted as disclosed.
     """
-    if not reason.strip():
-        raise InvalidInput("a reason is needed to reassign a treatment")
+    why = read_reason(reason)
     now = clinic.clock.now()
     with clinic.store.write(actor, now) as session:
         treatment = get(session, treatment_id)
-        if treatment.status is TreatmentStatus.CANCELLED:
-            raise Refused("the treatment is cancelled already")
         target = patients.get(session, patient_id)
         if target.id == treatment.patient_id:
             raise InvalidInput("the treatment belongs to that patient already")
         for locked in sorted((target.id, treatment.patient_id)):
             stored_patients.lock_patient(session, locked)
+        session.refresh(treatment)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            raise Refused("the treatment is cancelled already")
         content = stored.get_content(session, treatment.id)
         plan = get_plan(session, treatment.id)
         shelved = clinic.library.shelf(session).get(plan.protocol_version_id)
         entry = TreatmentEntry(
             content.treated_at, content.treated_local, content.treated_zone, content.clinician, content.fields
         )
-        check_age(target.birth_date, shelved, entry, None)
+        if _is_there(session, target.id, treatment.protocol_key, entry):
+            raise Refused("that patient has this treatment already: cancel this one instead")
+        check_age(target.birth_date, shelved, entry, age_override)
         there = bool(running_plans(session, target.id, treatment.protocol_key))
-        form = TreatmentForm(treatment.protocol_key, content.treated_local, past=plan.past_override)
-        moved = start(session, target, shelved, entry, form, keeps_earlier(shelved, there, None))
+        form = TreatmentForm(
+            treatment.protocol_key, content.treated_local, past=plan.past_override, age_override=age_override
+        )
+        moved = start(session, target, shelved, entry, form, keeps_earlier(shelved, there, replaces))
         treatment.status = TreatmentStatus.CANCELLED
         treatment.reassigned_to_id = moved.treatment_id
         sent = [row for row, _ in list_reminders(session, ReminderState.SENT, treatment_id=treatment.id)]
-        note = f"Treatment reassigned to another patient: {reason}"
+        note = f"Treatment reassigned to another patient: {why}"
         if sent:
             note += f" Disclosure: {len(sent)} message(s) had left to this patient."
         stored.add_note(session, treatment.patient_id, note, treatment.id)
@@ -285,12 +295,25 @@ def get(session: Session, treatment_id: UUID) -> Treatment:
     return treatment
 
 
+def lock(session: Session, treatment_id: UUID) -> Treatment:
+    """The treatment with that id, its patient's row locked. Raises `NotFound`."""
+    treatment = get(session, treatment_id)
+    stored_patients.lock_patient(session, treatment.patient_id)
+    session.refresh(treatment)
+    return treatment
+
+
 def get_plan(session: Session, treatment_id: UUID) -> CarePlan:
     """The care plan of a treatment. Raises `NotFound`."""
     plan = stored_plans.find_plan_of(session, treatment_id)
     if plan is None:
         raise NotFound(f"there is no treatment {treatment_id}")
     return plan
+
+
+def _check_movable(treatment: Treatment) -> None:
+    if treatment.status is TreatmentStatus.CANCELLED:
+        raise Refused("the treatment was cancelled; enter it again instead of moving it")
 
 
 def _new_moment(clinic: Clinic, session: Session, treatment: Treatment, at: str, zone: str | None) -> Moment:
