@@ -109,6 +109,7 @@ class CarePlan(Base):
     age_override_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)  # a clinician's reason
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     planned_with: Mapped[str | None]  # fingerprint of settings, holidays and zone data
+    planned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     age_override = Sealed("age_override")
 

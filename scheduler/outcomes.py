@@ -14,7 +14,7 @@ from db import audit, reminders, sends
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db.engine import instant_of
-from db.follow_up import Reminder
+from db.follow_up import CarePlan, Reminder
 from db.records import Patient
 from db.states import AddressFactKind, AttemptOutcome, DecisionKind, ReminderState
 from scheduler.after_attempt import Tried, what_next
@@ -43,7 +43,8 @@ class Ended:
 
 
 def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | None:
-    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop.
+    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop. An accepted one
+    replans her when a fact came while it was on the wire.
 
     Returns the reminder's state, None when it was not under this fence any more (the attempt's row still tells).
     """
@@ -76,14 +77,26 @@ def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | Non
     )
     session.flush()
     if ended.outcome is AttemptOutcome.ACCEPTED:
-        if written is not None:
+        if written is None:
+            return None
+        if _planned_meanwhile(session, written.care_plan_id, ended.attempt):
+            replan(session, clinic, patient.id)
+        else:
             reminders.complete_idle_plans(session, [written.care_plan_id])
-        return written.state if written else None
+        return written.state
     if ended.blames_address and patient.email_version == ended.email_version:
         stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
         audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
     replan(session, clinic, patient.id)
     return written.state if written else None
+
+
+def _planned_meanwhile(session: Session, care_plan_id: UUID, attempt: int | None) -> bool:
+    """Whether a fact came while the message was on the wire: what she was just told may be out of date."""
+    plan = session.get_one(CarePlan, care_plan_id)
+    if attempt is None or plan.planned_at is None:
+        return True
+    return plan.planned_at >= sends.find_attempt(session, attempt).marked_at
 
 
 def may_be_at_old_address(session: Session, row: Reminder, patient: Patient) -> bool:

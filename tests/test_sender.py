@@ -3,6 +3,7 @@
 What an answer means by itself is in `test_smtp_outcome.py`, the connection in `test_mailer.py`.
 """
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,17 +11,40 @@ import pytest
 
 from db import patients as stored_patients
 from db import reminders, sends
-from db.follow_up import Reminder
-from db.states import AddressState, DecisionKind, ReminderState
-from scheduler import decisions, patients
+from db.follow_up import CarePlan, Reminder
+from db.states import AddressState, DecisionKind, EventKind, ReminderState
+from scheduler import approvals, decisions, events, patients, treatments
 from scheduler.clinic import Clinic
 from scheduler.clock import FastClock
+from scheduler.entries import PatientForm
 from scheduler.sender import Sender
+from scheduler.treatments import TreatmentForm
 from tests.process import environment, fill, open_folder
 from tests.smtp_script import CLOSE, Act
 from tests.smtp_server import SmtpServer
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+VISITS = """
+key = "visits"
+version = 1
+title = "One visit"
+
+[[review]]
+key = "two-week"
+after = "P14D"
+tolerance = "P3D"
+
+[[step]]
+key = "in-3-days"
+kind = "review"
+template = "visit_in_3_days"
+anchor = "review_booked"
+offset = "-P3D"
+at = "12:00"
+expires_after = "P2D"
+past = "send"
+"""
 
 
 def clinic_for(folder: Path, url: str, server: SmtpServer, count: int = 1, on_unknown: str = "resend_once") -> Clinic:
@@ -28,6 +52,25 @@ def clinic_for(folder: Path, url: str, server: SmtpServer, count: int = 1, on_un
     env = environment(folder, server.port, AFTERCARE_DATABASE_URL=url, AFTERCARE_SMTP_CONNECTIONS="1")
     fill(env, NOW - timedelta(seconds=30), count, on_unknown=on_unknown).store.engine.dispose()
     return open_folder(env, NOW)
+
+
+def clinic_with_visit(env: dict[str, str], at: datetime, visit: str) -> Clinic:
+    """A clinic with one patient whose visit is booked."""
+    clinic = open_folder(env, at)
+    approvals.read_files(clinic, "test")
+    approvals.approve_protocol(clinic, "test", approvals.scope_of(clinic, "visits"), "Dr Novak")
+    form = PatientForm("Tara", "Quill", email="tara@example.org", confirmed="yes", consent="all")
+    patient_id = patients.add(clinic, "test", form).patient_id
+    started = treatments.add(clinic, "test", patient_id, TreatmentForm("visits", "2026-11-20T10:00"))
+    events.record(clinic, "test", started.treatment_id, EventKind.REVIEW_BOOKED, visit)
+    return clinic
+
+
+def move_visit(clinic: Clinic, row: Reminder, to: str) -> None:
+    """Book the visit of a reminder for another time."""
+    with clinic.store.read() as session:
+        treatment_id = session.get_one(CarePlan, row.care_plan_id).treatment_id
+    events.record(clinic, "test", treatment_id, EventKind.REVIEW_BOOKED, to)
 
 
 async def send(clinic: Clinic, at: datetime = NOW) -> None:
@@ -204,4 +247,24 @@ async def test_a_cap_lets_no_more_leave_and_the_rest_waits(
         await send(clinic)
         assert len(server.accepted) == cap
         assert [row.state for row in rows_of(clinic)].count(ReminderState.SCHEDULED) == 5 - cap
+        clinic.store.engine.dispose()
+
+
+async def test_a_visit_moved_while_its_message_was_on_the_wire_is_told_at_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "protocols").mkdir()
+    (tmp_path / "protocols" / "visits.toml").write_text(VISITS)
+    async with SmtpServer() as server:
+        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=database_url, AFTERCARE_SMTP_CONNECTIONS="1")
+        clinic = clinic_with_visit(env, NOW, "2026-11-26T14:00")
+        (row,) = rows_of(clinic)
+        server.always("content", Act(delay=1.0))
+        sending = asyncio.create_task(send(clinic, NOW + timedelta(minutes=1)))
+        await server.until(lambda: "DATA" in server.verbs())
+        await asyncio.to_thread(move_visit, clinic, row, "2026-11-27T15:00")
+        await sending
+        assert [(found.generation, stands(found)[0]) for found in rows_of(clinic)] == [(1, "sent"), (2, "sent")]
+        assert b"26 November" in server.accepted[0].content
+        assert b"27 November" in server.accepted[-1].content
         clinic.store.engine.dispose()

@@ -236,6 +236,7 @@ def upgrade() -> None:
         sa.Column("age_override_sealed", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("planned_with", sa.Text(), nullable=True),
+        sa.Column("planned_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["patient_id"], ["patients.id"], name="fk_care_plans_patient_id_patients"),
         sa.ForeignKeyConstraint(
             ["protocol_version_id"],
