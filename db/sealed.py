@@ -5,7 +5,7 @@ and finds the patient's data key through the row's session.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, overload
 from uuid import UUID
 
@@ -58,7 +58,12 @@ class SealedFields(Sealed):
         return {} if text is None else json.loads(text)
 
     def __set__(self, row: Any, value: Any) -> None:
-        super().__set__(row, json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None)
+        super().__set__(row, fields_text(value))
+
+
+def fields_text(fields: Mapping[str, Any]) -> str | None:
+    """Record fields as the text that is sealed; without any, nothing is stored."""
+    return json.dumps(dict(fields), ensure_ascii=False, sort_keys=True) if fields else None
 
 
 def place(table: str, column: str, row_id: UUID) -> str:
