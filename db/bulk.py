@@ -142,7 +142,7 @@ class NewRows:
     def add_plan(self, plan: Values) -> None:
         """A care plan, active unless its values say where planning has left it."""
         planned = {"status": CarePlanStatus.ACTIVE, "planned_with": None}
-        self.plans.append({**planned, **plan, "created_at": self.origin.at})
+        self.plans.append({**planned, **plan, "created_at": self.origin.at, "planned_at": self.origin.at})
 
     def add_event(self, event: Values) -> None:
         """A fact about a care plan, without fields."""
