@@ -43,8 +43,9 @@ class Ended:
 
 
 def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | None:
-    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop. An accepted one
-    replans her when a fact came while it was on the wire.
+    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop.
+
+    An accepted one replans her when a fact came while it was on the wire.
 
     Returns the reminder's state, None when it was not under this fence any more (the attempt's row still tells).
     """
