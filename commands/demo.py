@@ -46,7 +46,7 @@ def demo(
         "nothing is e-mailed, the mails are written to the folder."
     )
     print_line(
-        "@ a mail that left, at her local time; (in brackets) what was done at the clinic, at its time. "
+        "@ a mail that left, at the patient's local time; (in brackets) what was done at the clinic, at its time. "
         "The clocks go forward on 29 March."
     )
     if once:

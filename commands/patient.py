@@ -46,19 +46,17 @@ def add(
     email: Text = None,
     birth_date: Annotated[str | None, typer.Option(metavar="1990-05-31")] = None,
     record_number: Text = None,
-    time_zone: Annotated[str | None, typer.Option(help="where she lives; default: the clinic's")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="where the patient lives; default: the clinic's")] = None,
     language: Text = None,
     level: Level = None,
     phone: Text = None,
-    call_safe: Annotated[str | None, typer.Option(help="may she be rung: yes, no or ask")] = None,
+    call_safe: Annotated[str | None, typer.Option(help="may the patient be rung: yes, no or ask")] = None,
     contact_note: Annotated[str | None, typer.Option(help="safe times, code word")] = None,
-    confirmed: Annotated[
-        bool, typer.Option("--confirmed", help="the address was read back to her and is right")
-    ] = False,
+    confirmed: Annotated[bool, typer.Option("--confirmed", help="the address was read back and is right")] = False,
     consent: Consent = None,
     by: By = None,
 ) -> None:
-    """Enter a patient; prints her id."""
+    """Enter a patient; prints the id."""
     form = PatientForm(
         given_name=given_name,
         family_name=family_name,
@@ -141,13 +139,11 @@ def set_(
     phone: Text = None,
     call_safe: Text = None,
     contact_note: Text = None,
-    confirmed: Annotated[
-        bool, typer.Option("--confirmed", help="the address was read back to her and is right")
-    ] = False,
+    confirmed: Annotated[bool, typer.Option("--confirmed", help="the address was read back and is right")] = False,
     consent: Consent = None,
     by: By = None,
 ) -> None:
-    """Change what is known about a patient; her plans follow. An empty text removes an optional value."""
+    """Change what is known about a patient; the plans follow. An empty text removes an optional value."""
     typed = PatientForm(
         given_name=given_name,
         family_name=family_name,
@@ -167,7 +163,7 @@ def set_(
     values = {name: getattr(typed, name) for name in typed.__dataclass_fields__ if getattr(typed, name) is not None}
     for warning in patients.change(clinic_of(context), actor(by), read_id(patient_id, "patient"), values):
         print_error(f"note: {warning}")
-    print_line("Changed. Her plans follow.")
+    print_line("Changed. The plans follow.")
 
 
 @app.command()

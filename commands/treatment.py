@@ -166,7 +166,7 @@ def reassign(
     )
     print_line(str(moved.treatment_id))
     if moved.disclosed:
-        print_error(f"DISCLOSURE: {moved.disclosed} message(s) had left to the wrong patient; noted in her record")
+        print_error(f"DISCLOSURE: {moved.disclosed} message(s) had left to the wrong patient; noted in that record")
 
 
 @app.command()

@@ -93,12 +93,12 @@ ALLOWED_TRANSITIONS: dict[ReminderState, frozenset[ReminderState]] = {
 class Reason(Described):
     """Why a reminder is in its state; `REASONS` says which go with which."""
 
-    CONSENT_MISSING = "consent_missing", "Nobody has recorded whether she agreed to these messages."
-    ADDRESS_MISSING = "address_missing", "There is no e-mail address for her."
-    ADDRESS_UNCONFIRMED = "address_unconfirmed", "Her address has not been confirmed yet."
-    ADDRESS_REFUSED = "address_refused", "Her address refused mail."
-    BIRTH_DATE_MISSING = "birth_date_missing", "The protocol has a minimum age and her birth date is not known."
-    UNDER_AGE = "under_age", "She is younger than the protocol allows."
+    CONSENT_MISSING = "consent_missing", "Nobody has recorded whether these messages were agreed to."
+    ADDRESS_MISSING = "address_missing", "There is no e-mail address."
+    ADDRESS_UNCONFIRMED = "address_unconfirmed", "The address has not been confirmed yet."
+    ADDRESS_REFUSED = "address_refused", "The address refused mail."
+    BIRTH_DATE_MISSING = "birth_date_missing", "The protocol has a minimum age and the birth date is not known."
+    UNDER_AGE = "under_age", "The patient is younger than the protocol allows."
     NOT_APPROVED = "not_approved", "A clinician has not approved the protocol or its text yet."
     AWAITING_RELEASE = "awaiting_release", "The protocol asks staff to release this step by hand."
     FOR_STAFF = "for_staff", "This is a line for staff; it is due now."
@@ -107,7 +107,7 @@ class Reason(Described):
     HOLD = "hold", "Staff put it on hold."
     PAST_ASK = "past_ask", "Its time had passed when it was planned; staff decide."
     REVEALING_TEXT = "revealing_text", "The finished text contains a word that must not be seen."
-    ASKED_FOR_CALL = "asked_for_call", "She asked for a call; messages wait until that is closed."
+    ASKED_FOR_CALL = "asked_for_call", "The patient asked for a call; messages wait until that is closed."
     REFUSED_BY_SERVER = "refused_by_server", "The mail server refused this message; the address is not blamed."
     RENDER_FAILED = "render_failed", "The message could not be written; its text needs mending."
     SEND_FAILED = "send_failed", "Sending it broke down repeatedly; it needs a person."
@@ -192,9 +192,9 @@ class StepKind(Described):
     """What a step is about; the order is also who goes first on a shared day."""
 
     REVIEW = "review", "A visit or a review."
-    AFTERCARE = "aftercare", "How she is after the treatment."
+    AFTERCARE = "aftercare", "How the patient is after the treatment."
     ADMINISTRATIVE = "administrative", "Dates, times and paper."
-    EXERCISE = "exercise", "The plan she follows at home."
+    EXERCISE = "exercise", "The plan followed at home."
 
 
 class Audience(Described):
@@ -292,8 +292,8 @@ class Topic(Described):
     """What a patient may agree to, or not, by e-mail."""
 
     REVIEWS = "reviews", "Messages about visits."
-    EXERCISES = "exercises", "Messages about her plan."
-    FULL_TEXT = "full_text", "She asked for the clinic's full instructions by e-mail."
+    EXERCISES = "exercises", "Messages about the plan."
+    FULL_TEXT = "full_text", "The clinic's full instructions by e-mail were asked for."
 
 
 class Level(Described):
@@ -307,7 +307,7 @@ class Level(Described):
 class CallSafe(Described):
     """Whether the clinic may ring her."""
 
-    YES = "yes", "She may be rung, as her contact note says."
+    YES = "yes", "The patient may be rung, as the contact note says."
     NO = "no", "Do not ring."
     ASK = "ask", "Not known: ask a clinician before ringing."
 
@@ -315,7 +315,7 @@ class CallSafe(Described):
 class AddressFactKind(Described):
     """What is known about one version of a patient's e-mail address."""
 
-    CONFIRMED = "confirmed", "It was read back to her and is right, or she confirmed it."
+    CONFIRMED = "confirmed", "It was read back and is right, or the patient confirmed it."
     REFUSED = "refused", "It refused mail."
 
 
@@ -331,10 +331,10 @@ class AddressState(Described):
 class StopReason(Described):
     """Why nothing may go to a patient any more."""
 
-    DECEASED = "deceased", "She has died."
-    OPTED_OUT = "opted-out", "She wants no messages."
-    UNSAFE = "unsafe", "E-mail is not safe for her."
-    LEFT = "left", "She has left the clinic."
+    DECEASED = "deceased", "The patient has died."
+    OPTED_OUT = "opted-out", "The patient wants no messages."
+    UNSAFE = "unsafe", "E-mail is not safe for the patient."
+    LEFT = "left", "The patient has left the clinic."
     OTHER = "other", "Another reason, in the note."
 
 
@@ -362,7 +362,7 @@ class QuestionKind(Described):
     """What the planner asks staff."""
 
     DATE_MOVED = "date_moved", "The message went out for the old date: send it again for the new one?"
-    VISIT_WITHDRAWN = "visit_withdrawn", "The visit was announced and then withdrawn: does she know?"
+    VISIT_WITHDRAWN = "visit_withdrawn", "The visit was announced and then withdrawn: does the patient know?"
 
 
 class Approvable(Described):
