@@ -31,9 +31,9 @@ from scheduler.library import ShelvedProtocol
 from scheduler.planning.course import follow
 from scheduler.planning.facts import Moment
 from scheduler.planning.patient_plan import PatientPlan, plan_patient
-from scheduler.planning.protocol import OnNewTreatment
+from scheduler.planning.protocol import OnNewTreatment, Protocol
 from scheduler.planning.verdict import age_on
-from scheduler.record_fields import check_fields
+from scheduler.record_fields import check_fields, normalise_value
 
 OLDEST_TREATMENT_YEARS = 30
 FURTHEST_TREATMENT_YEARS = 2
@@ -134,8 +134,14 @@ def check_entry(clinic: Clinic, shelved: ShelvedProtocol, form: TreatmentForm, t
         treated_local=moment.wall.isoformat(timespec="seconds"),
         zone=zone,
         clinician=clinician or None,
-        fields={key: value for key, value in fields.items() if value},
+        fields=_one_spelling(shelved.protocol, fields),
     )
+
+
+def _one_spelling(protocol: Protocol, fields: Mapping[str, str]) -> dict[str, str]:
+    """Checked values as they are stored: `Yes` and `1` are the same answer."""
+    known = {field.key: field for field in protocol.fields}
+    return {key: normalise_value(known[key], value) for key, value in fields.items() if value}
 
 
 def check_age(born: date | None, shelved: ShelvedProtocol, entry: TreatmentEntry, override: str | None) -> None:
