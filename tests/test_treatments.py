@@ -1,4 +1,4 @@
-"""Entering, moving, reassigning and cancelling a treatment on both databases; its plan starts in the same transaction."""
+"""Entering, moving, reassigning and cancelling a treatment on both databases; the plan follows at once."""
 
 from uuid import uuid4
 

@@ -268,6 +268,8 @@ def _moves(item: Wanted, row: Stored, forced: Forced | None, wish: Verdict, now:
         return False
     if item.basis != row.basis:
         return True
+    if forced and forced.by_person and due_at != row.due_at:
+        return True  # "now" is not made to wait for the next try
     if row.state is ReminderState.AWAITING_RETRY and wish.state is not ReminderState.HELD:
         # Tried for this very date and put off: only a time still ahead, not a day shared out anew, restarts it.
         return (item.zone, expires_at) != (row.zone, row.expires_at) and due_at > now
