@@ -245,7 +245,7 @@ def count_attempts(session: Session, since: datetime) -> int:
 def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:
     """What these workers had claimed."""
     query = select(Reminder).where(Reminder.state == ReminderState.SENDING, Reminder.worker_id.in_(list(worker_ids)))
-    return list(session.scalars(query.with_for_update(skip_locked=True)))
+    return list(session.scalars(query))
 
 
 def list_foreign_claims(session: Session, worker_id: UUID) -> list[Reminder]:
