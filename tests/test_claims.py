@@ -43,7 +43,7 @@ def test_only_what_is_due_is_claimed_the_longest_waiting_first(desk: Desk) -> No
     with desk.store.write("test", desk.clock.now()) as session:
         rows = [row for row in desk.rows() if row.state is ReminderState.SCHEDULED and row.ready_at <= desk.clock.now()]
         for place, row in enumerate(rows):
-            at = desk.clock.now() - timedelta(minutes=place)
+            ready_at = desk.clock.now() - timedelta(minutes=place)
             session.execute(update(Reminder).where(Reminder.id == row.id).values(ready_at=ready_at))
     claims = desk.claim(worker_id)
     assert [claim.reminder_id for claim in claims] == [row.id for row in reversed(rows)]
