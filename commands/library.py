@@ -132,8 +132,8 @@ def approve_protocol(
 ) -> None:
     """Approve the newest version of a protocol with the texts it uses; shows them and asks."""
     clinic = clinic_of(context)
-    _read_files(clinic)
-    scope = approvals.scope_of(clinic, key)
+    problems = approvals.read_files(clinic, actor(by))
+    scope = approvals.scope_of(clinic, key, problems)
     if scope.nothing_new:
         print_line("Approved already; nothing changed.")
         return

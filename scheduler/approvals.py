@@ -58,11 +58,16 @@ def read_files(clinic: Clinic, actor: str) -> list[str]:
     return reading.problems
 
 
-def scope_of(clinic: Clinic, key: str) -> Scope:
+def scope_of(clinic: Clinic, key: str, read: Sequence[str] = ()) -> Scope:
     """What approving the newest version of a protocol covers.
 
-    Raises `NotFound`, or `Refused` naming every empty required text and every text that fails its gates.
+    `read` are the problems that `read_files` has just found: what the file says now is meant to be approved, so one
+    in the protocol's own file refuses. Raises `NotFound`, or `Refused` naming these, every empty required text and
+    every text that fails its gates.
     """
+    wrong = [problem for problem in read if problem.startswith(f"{key}.toml")]
+    if wrong:
+        raise Refused("\n".join([f'the protocol "{key}" cannot be approved as its file stands:', *wrong]))
     with clinic.store.read() as session:
         shelf = clinic.library.shelf(session)
         shelved = shelf.list_versions(key)[-1]
@@ -94,8 +99,10 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress
         shelf = clinic.library.shelf(session)
         now_there = shelf.get(scope.protocol.version_id)
         latest = {text.version_id for text in shelf.latest.values()}
-        if now_there.content_hash != scope.protocol.content_hash or any(
-            text.version_id not in latest for text in scope.texts
+        if (
+            now_there.content_hash != scope.protocol.content_hash
+            or stored.list_texts(session).get(now_there.protocol.key, {}) != scope.values
+            or any(text.version_id not in latest for text in scope.texts)
         ):
             raise Refused("the protocol or a text changed since it was shown; look at it again")
         if scope.covers_protocol:
