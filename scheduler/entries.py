@@ -66,7 +66,7 @@ def check_patient(form: PatientForm, settings: Settings, today: date) -> tuple[P
     """A new patient from a form. Raises `InvalidInput` with every problem."""
     typed = {name: getattr(form, name) for name in form.__dataclass_fields__ if getattr(form, name) is not None}
     fields, said, problems = _check(typed, settings, today)
-    problems += [f"{name}: is needed" for name in ("given_name", "family_name") if not fields.get(name)]
+    problems += [f"{name}: is needed" for name in ("given_name", "family_name") if not typed.get(name, "").strip()]
     if said.confirmed and not fields.get("email"):
         problems.append("confirmed: there is no e-mail address to confirm")
     if problems:
@@ -159,7 +159,7 @@ def read_reason(text: str) -> str:
 def check_email(text: str) -> tuple[str, str | None]:
     """An address as stored (domain in ASCII, lower case) and a problem or None."""
     try:
-        found = validate_email(text.strip(), check_deliverability=False, test_environment=True)
+        found = validate_email(text.strip(), check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as wrong:
         reason = re.sub(r"\s+", " ", str(wrong)).rstrip(".")
         return "", f"email: is not a usable address ({reason[:120]})"
