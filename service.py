@@ -27,15 +27,13 @@ from scheduler.clinic import Clinic
 from scheduler.clock import Clock, SystemClock
 from scheduler.errors import AftercareError, InvalidInput, NeedsConfirmation, Refused
 from scheduler.library import Library
-from scheduler.logs import log, setup_logs
+from scheduler.logs import log, own_frames, setup_logs
 from scheduler.mime import MailWriter
 from scheduler.mime import Sender as MailSender
 from scheduler.rules import fingerprint, rules
 from scheduler.sender import Sender
 from scheduler.sending_lock import SendingLock
 from scheduler.settings import Settings, load_settings
-from web.app import make_app
-from web.server import WebServer
 
 CHECK_SECONDS = 1.0  # how often `run` looks whether one of its tasks has ended
 
@@ -142,6 +140,9 @@ def run(
 
 async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
     """Send and answer until SIGTERM or SIGINT; a second signal ends at once. Raises when a part of it has died."""
+    from web.app import make_app  # a fifth of the start of every command, and only this one needs it
+    from web.server import WebServer
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -232,6 +233,17 @@ def main() -> None:
     except OperationalError as failed:
         # The driver's words name files and hosts, never values: parameters are hidden.
         print_error(f"the database cannot be used: {str(failed.orig).strip()}")
+        sys.exit(1)
+    except OSError as failed:
+        place = f": {failed.filename}" if failed.filename else ""
+        print_error(f"{failed.strerror or type(failed).__name__}{place}")
+        sys.exit(1)
+    except Exception as failed:  # noqa: BLE001 (one command: a traceback would print what the record holds)
+        where = ", ".join(own_frames(failed.__traceback__)[-2:])
+        print_error(
+            f"Aftercare broke down here ({type(failed).__name__} at {where}). What was being written was not written. "
+            "Please report this line; it holds nothing about a patient."
+        )
         sys.exit(1)
 
 

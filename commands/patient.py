@@ -118,7 +118,9 @@ def show(context: typer.Context, patient_id: str, as_json: AsJson = False, by: B
     notes = shown.pop("notes")
     print_fields({key.replace("_", " "): _spoken(value) for key, value in shown.items()})
     for treatment in treatments:
-        print_line(f"treatment {treatment['id']}  {treatment['treated_at']}  {treatment['protocol']}")
+        print_line(
+            f"treatment {treatment['id']}  {treatment['treated_local'].replace('T', ' ')}  {treatment['protocol']}"
+        )
     for note in notes:
         print_line(f"note {note['recorded_at']} {note['recorded_by']}: {note['text']}")
 
@@ -234,9 +236,11 @@ def _details(session: Session, patient: Patient) -> dict[str, Any]:
                 "id": treatment.id,
                 "protocol": treatment.protocol_key,
                 "status": treatment.status.value,
-                "treated_at": stored_treatments.get_content(session, treatment.id).treated_local,
+                "treated_at": utc(content.treated_at),
+                "treated_local": content.treated_local,
             }
             for treatment in stored_treatments.list_treatments(session, patient.id)
+            for content in (stored_treatments.get_content(session, treatment.id),)
         ],
         "notes": [
             {"recorded_at": utc(note.recorded_at), "recorded_by": note.recorded_by, "text": note.text}
