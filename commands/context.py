@@ -4,7 +4,7 @@ import getpass
 import json
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -42,9 +42,11 @@ class Door:
 
 
 def clinic_of(context: typer.Context) -> Clinic:
-    """Open the clinic."""
+    """Open the clinic; its connections are closed when the command ends."""
     door: Door = context.obj
-    return door.open()
+    clinic = door.open()
+    context.call_on_close(clinic.store.engine.dispose)
+    return clinic
 
 
 def actor(by: str | None) -> str:
@@ -90,7 +92,9 @@ def read_pairs(texts: Sequence[str]) -> dict[str, str]:
 
 def read_instant(text: str, zone_name: str) -> datetime:
     """An instant as typed: RFC 3339 with an offset, or a local date or time of the clinic."""
-    return check_moment(text if "T" in text or " " in text.strip() else f"{text}T00:00", zone_name, "time").instant
+    with suppress(ValueError):
+        text = f"{date.fromisoformat(text.strip())}T00:00"  # a date alone
+    return check_moment(text, zone_name, "time").instant
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -99,7 +99,7 @@ def check_protocol(context: typer.Context, file: Path) -> None:
     known = {key for key, _, _ in list_templates(clinic.settings.template_folders)}
     try:
         protocol = read_protocol(file.read_text(encoding="utf-8"), file.name, known)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE") from None
     except UnicodeDecodeError:
         raise typer.BadParameter(f"{file} is not UTF-8", param_hint="FILE") from None

@@ -122,16 +122,16 @@ def preview(
     by: By = None,
 ) -> None:
     """Show exactly what would be sent; reads only (that it was shown is noted)."""
+    if format_ not in ("text", "html", "eml"):
+        raise typer.BadParameter(f'"{format_}" is none of text, html, eml', param_hint="--format")
     clinic = clinic_of(context)
     shown = previews.preview(clinic, actor(by), read_id(treatment_id, "treatment"), step, occurrence)
     if format_ == "eml":
         typer.get_binary_stream("stdout").write(shown.content)
     elif format_ == "html":
         typer.echo(shown.rendered.html)
-    elif format_ == "text":
-        typer.echo(f"{shown.rendered.subject}\n\n{shown.rendered.text}", nl=False)
     else:
-        raise typer.BadParameter(f'"{format_}" is none of text, html, eml', param_hint="--format")
+        typer.echo(f"{shown.rendered.subject}\n\n{shown.rendered.text}", nl=False)
 
 
 def reminder_keys(row: Reminder, treatment_id: UUID) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from scheduler.planning.protocol import Anchor, Span, Step
 
 _ANCHORS = {
     Anchor.TREATMENT: "the treatment",
-    Anchor.REVIEW_DUE: "the review is due",
+    Anchor.REVIEW_DUE: "the review's due date",
     Anchor.REVIEW_BOOKED: "the visit",
     Anchor.REVIEW_MISSED: "the missed visit",
     Anchor.REVIEW_COMPLETED: "the review",
-    Anchor.SOLO_STARTED: "the first part was started",
-    Anchor.PARTNER_RELEASED: "the next part was released",
-    Anchor.HEALING_CLEARED: "healing was cleared",
+    Anchor.SOLO_STARTED: "the start of the first part",
+    Anchor.PARTNER_RELEASED: "the release of the next part",
+    Anchor.HEALING_CLEARED: "the all-clear for activities",
 }
 
 STATE_WORDS = {
