@@ -103,10 +103,10 @@ def find_hits(session: Session, keys: Keys) -> Hits:
     there = Patient.voided_at.is_(None)
     for part in _chunks(sorted(keys.numbers)):
         by_number = select(Patient.record_number_index, Patient.id).where(Patient.record_number_index.in_(part), there)
-        numbers.update((key, patient_id) for key, patient_id in session.execute(by_number).tuples() if key)
+        numbers.update((key, patient_id) for key, patient_id in session.execute(by_number) if key)
     for part in _chunks(sorted(keys.emails)):
         by_email = select(Patient.email_index, Patient.id).where(Patient.email_index.in_(part), there)
-        for key, patient_id in session.execute(by_email).tuples():
+        for key, patient_id in session.execute(by_email):
             if key:
                 emails.setdefault(key, set()).add(patient_id)
     for part in _chunks(sorted(keys.prefixes)):
@@ -115,7 +115,7 @@ def find_hits(session: Session, keys: Keys) -> Hits:
             .join(Patient, Patient.id == NamePrefix.patient_id)
             .where(NamePrefix.prefix.in_(part), there)
         )
-        for prefix, patient_id in session.execute(by_prefix).tuples():
+        for prefix, patient_id in session.execute(by_prefix):
             prefixes.setdefault(prefix, set()).add(patient_id)
     return Hits(
         numbers,
@@ -131,9 +131,7 @@ def find_standings(session: Session, patient_ids: Iterable[UUID]) -> dict[UUID, 
         changed = dict(
             session.execute(
                 select(Patient.id, Patient.changed_at).where(Patient.id.in_(part), Patient.voided_at.is_(None))
-            )
-            .tuples()
-            .all()
+            ).all()
         )
         treatments: dict[UUID, dict[tuple[str, datetime], bool]] = {patient_id: {} for patient_id in changed}
         undone = select(ImportBatch.id).where(ImportBatch.undone_at.is_not(None))
@@ -148,7 +146,7 @@ def find_standings(session: Session, patient_ids: Iterable[UUID]) -> dict[UUID, 
                 | Treatment.import_batch_id.not_in(undone),
             )
         )
-        for patient_id, protocol, treated_at, status in session.execute(entered).tuples():
+        for patient_id, protocol, treated_at, status in session.execute(entered):
             hers = treatments[patient_id]
             hers[(protocol, treated_at)] = hers.get((protocol, treated_at), False) or status is TreatmentStatus.ACTIVE
         running: dict[UUID, set[str]] = {patient_id: set() for patient_id in changed}
@@ -160,7 +158,7 @@ def find_standings(session: Session, patient_ids: Iterable[UUID]) -> dict[UUID, 
                 CarePlan.status.in_((CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)),
             )
         )
-        for patient_id, protocol in session.execute(plans).tuples():
+        for patient_id, protocol in session.execute(plans):
             running[patient_id].add(protocol)
         for patient_id, changed_at in changed.items():
             found[patient_id] = Standing(changed_at, treatments[patient_id], frozenset(running[patient_id]))
