@@ -1,4 +1,4 @@
-"""Importing a CSV file on both databases: all rows or none, twice changes nothing, the same plan as entering by hand."""
+"""Importing a CSV file: all rows or none, twice changes nothing, and the same plan as entering by hand."""
 
 import csv
 import json
