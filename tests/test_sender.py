@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, update
 
 from db import patients as stored_patients
 from db import reminders, sends
 from db.follow_up import CarePlan, Reminder
+from db.records import PatientKey
 from db.states import AddressState, DecisionKind, EventKind, ReminderState
 from scheduler import approvals, decisions, events, patients, treatments
 from scheduler.clinic import Clinic
@@ -267,4 +269,56 @@ async def test_a_visit_moved_while_its_message_was_on_the_wire_is_told_at_once(
         assert [(found.generation, stands(found)[0]) for found in rows_of(clinic)] == [(1, "sent"), (2, "sent")]
         assert b"26 November" in server.accepted[0].content
         assert b"27 November" in server.accepted[-1].content
+        clinic.store.engine.dispose()
+
+
+async def test_a_revealing_value_holds_the_message_and_nothing_leaves(database_url: str, tmp_path: Path) -> None:
+    async with SmtpServer() as server:
+        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=database_url)
+        fill(env, NOW - timedelta(seconds=30), 1).store.engine.dispose()
+        clinic = open_folder({**env, "AFTERCARE_CLINIC_NAME": "The Vaginismus Rooms"}, NOW)
+        await send(clinic)
+        (row,) = rows_of(clinic)
+        assert stands(row) == ("held", "revealing_text", 0)
+        assert server.connections == 0
+        clinic.store.engine.dispose()
+
+
+async def test_one_broken_row_is_held_after_three_tries_and_stops_nobody_else(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with SmtpServer() as server:
+        clinic = clinic_for(tmp_path, database_url, server, count=3)
+        broken = rows_of(clinic)[0]
+        with clinic.store.write("test", NOW) as session:
+            session.execute(delete(PatientKey).where(PatientKey.patient_id == broken.patient_id))
+        clinic.store.vault.forget(broken.patient_id)
+        for minutes in (0, 6, 12, 18):
+            await send(clinic, NOW + timedelta(minutes=minutes))
+        found = {row.id: stands(row) for row in rows_of(clinic)}
+        assert found.pop(broken.id) == ("held", "send_failed", 0)
+        assert set(found.values()) == {("sent", None, 1)}
+        clinic.store.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("lasts", "expected"),
+    [(timedelta(days=2), ("scheduled", None, 0)), (timedelta(hours=1), ("missed", "expired", 0))],
+)
+async def test_what_fell_due_by_day_does_not_leave_at_night(
+    lasts: timedelta, expected: tuple[str, str | None, int], sqlite_url: str, tmp_path: Path
+) -> None:
+    async with SmtpServer() as server:
+        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=sqlite_url)
+        fill(env, NOW - timedelta(seconds=30), 1).store.engine.dispose()
+        clinic = open_folder({**env, "AFTERCARE_SEND_WINDOW": "08:00-12:30"}, NOW)
+        night = NOW + timedelta(minutes=45)
+        with clinic.store.write("test", NOW) as session:
+            session.execute(update(Reminder).values(expires_at=NOW + lasts))
+        await send(clinic, night)
+        (row,) = rows_of(clinic)
+        assert stands(row) == expected
+        assert server.accepted == []
+        if row.state is ReminderState.SCHEDULED:
+            assert row.ready_at == datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
         clinic.store.engine.dispose()
