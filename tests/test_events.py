@@ -1,4 +1,4 @@
-"""Every kind of event through the real record, on both databases: stored, planned, audited, and planned again in vain."""
+"""Every kind of event on both databases: stored, planned, audited, and planned again in vain."""
 
 from uuid import UUID, uuid4
 
