@@ -123,10 +123,12 @@ class Shelf:
 
 @dataclass(slots=True)
 class Reading:
-    """What reading the files found: problems with file and line, and protocol versions whose draft text changed."""
+    """What reading the files found: problems with file and line, protocol versions whose draft text changed, and
+    whether anything was written."""
 
     problems: list[str] = field(default_factory=list)
     changed: list[UUID] = field(default_factory=list)
+    wrote: bool = False
 
 
 class Library:
@@ -180,21 +182,26 @@ class Library:
             version = versions.get((key, protocol.version))
             if version is None:
                 version = stored.add_protocol_version(session, key, protocol.version, source, digest)
+                reading.wrote = True
                 audit.record(session, "protocol.seen", "protocol", f"{key} {protocol.version}")
             elif version.content_hash != digest:
                 if shelf.get(version.id).approved and not _only_retires(version.source, source):
                     reading.problems.append(
                         f"{path.name}: version {protocol.version} is approved and its text differs: raise the version"
                     )
-                elif not shelf.get(version.id).approved:
+                    continue
+                if not shelf.get(version.id).approved:
                     version.source, version.content_hash, version.seen_at = source, digest, instant_of(session)
                     reading.changed.append(version.id)
+                    reading.wrote = True
                     audit.record(session, "protocol.draft_changed", "protocol", f"{key} {protocol.version}")
             if version.retired != protocol.retired:
                 version.retired, version.seen_at = protocol.retired, instant_of(session)
+                reading.wrote = True
                 audit.record(session, "protocol.retired", "protocol", f"{key} {protocol.version}")
         session.flush()
-        self._shelf = None  # a change within the stamp's own instant would not show in it
+        if reading.wrote:
+            self._shelf = None  # a change within the stamp's own instant would not show in it
         return reading
 
     def _text_files(self) -> Mapping[tuple[str, str, str], Path]:
@@ -217,8 +224,10 @@ class Library:
             if seen is not None:
                 if newest[(key, language, level)] != seen.id:
                     seen.seen_at = instant_of(session)  # the file went back to an earlier content
+                    reading.wrote = True
                 continue
             stored.add_template_version(session, key, language, level, source.text, digest)
+            reading.wrote = True
         session.flush()
 
     def _read_shelf(self, session: Session) -> Shelf:

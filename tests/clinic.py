@@ -188,7 +188,7 @@ class Desk:
         return approvals.approve_protocol(self.clinic, STAFF, approvals.scope_of(self.clinic, key), DOCTOR)
 
     def approve_unseen(self) -> None:
-        """Approve every protocol and text as stored, without the gates a clinician passes."""
+        """Approve every protocol and its texts as stored, without the gates a clinician passes."""
         approvals.read_files(self.clinic, STAFF)
         with self.store.write(STAFF, self.clock.now()) as session:
             library.set_text(session, "course", "rest_rule", "Rest for a day.")
@@ -198,7 +198,8 @@ class Desk:
                 library.add_approval(
                     session, Approvable.PROTOCOL, protocol.version_id, protocol.content_hash, texts, DOCTOR
                 )
-            for text in shelf.latest.values():
+            needed = {key for shelved in shelf.protocols.values() for key in shelved.protocol.templates}
+            for text in [text for text in shelf.latest.values() if text.source.key in needed]:
                 library.add_approval(session, Approvable.TEMPLATE, text.version_id, text.content_hash, {}, DOCTOR)
         self.tick()
 

@@ -97,6 +97,7 @@ def test_a_retired_file_that_changes_more_than_that_is_refused(desk: Desk) -> No
     desk.write_protocol(changed)
     (problem,) = approvals.read_files(desk.clinic, STAFF)
     assert "raise the version" in problem
+    assert shelf(desk).for_new_treatment("course").protocol.title == "A course"
 
 
 # the shelf follows whatever happens to the tables
