@@ -29,7 +29,7 @@ from scheduler.mime import HeaderRefused
 from scheduler.outcomes import Ended
 from scheduler.recorder import ACTOR, Recorder
 from scheduler.relay_circuit import RelayCircuit
-from scheduler.smtp_outcome import RelayEffect, Verdict
+from scheduler.smtp_outcome import Break, Phase, RelayEffect, Verdict, classify
 
 CLAIMS_PER_CONNECTION = 5  # claimed at once: enough to keep connections busy, few enough to give back at a stop
 ERRORS_BEFORE_HELD = 3  # a reminder that breaks down this often needs a person
@@ -166,7 +166,7 @@ class Dispatcher:
                 ready = await self._queue.get()
                 try:
                     await self._send(carrier, ready)
-                except (OSError, ValueError, SQLAlchemyError) as error:
+                except Exception as error:  # noqa: BLE001 (one reminder: the connection goes on with the next)
                     log().error("send_broke", reminder_id=str(ready.claim.reminder_id), error=type(error).__name__)
                     await self._give_back(ready.claim, error=True)
                 finally:
@@ -199,7 +199,7 @@ class Dispatcher:
             return
         kill_points.reach("after_mark")
         # A process that was paused here may long be taken for dead: it must not send what another has settled.
-        verdict = await carrier.content(letter.content, on_354=self._is_fresh)
+        verdict = await self._hand_over(carrier, letter)
         kill_points.reach("reply_read")
         self._tell_circuit(verdict)
         await self._recorder.record(self._ended(claim, letter, number, verdict))
@@ -211,6 +211,14 @@ class Dispatcher:
             outcome=verdict.outcome.value,
             code=verdict.code,
         )
+
+    async def _hand_over(self, carrier: Carrier, letter: compose.Letter) -> Verdict:
+        """The verdict of a marked message; whatever breaks down here leaves it unknown, never unrecorded."""
+        try:
+            return await carrier.content(letter.content, on_354=self._is_fresh)
+        except Exception as error:  # noqa: BLE001 (its attempt is open: it has to end in an outcome)
+            log().error("hand_over_broke", reminder_id=str(letter.reminder_id), error=type(error).__name__)
+            return classify(Phase.CONTENT, Break.OTHER)
 
     def _tell_circuit(self, verdict: Verdict) -> None:
         alarm = self.circuit.record(verdict, self._clinic.clock.now())

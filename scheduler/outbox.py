@@ -8,6 +8,7 @@ from pathlib import Path
 
 from db.states import AttemptOutcome
 from scheduler import kill_points
+from scheduler.mailer import RelayTrouble
 from scheduler.smtp_outcome import Phase, RelayEffect, Verdict
 
 
@@ -21,18 +22,24 @@ class FolderConnection:
         self._folder = folder
 
     async def ensure_open(self) -> None:
-        """Make the folder, readable by this user only: the mails name patients."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the folder, readable by this user only: the mails name patients. Raises `RelayTrouble`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            raise RelayTrouble(_trouble(Phase.CONNECT)) from None
 
     async def envelope(self, sender: str, recipient: str) -> Verdict | None:
         """Nothing stands in the way."""
         return None
 
     async def content(self, message: bytes, on_354: Callable[[], bool | None] | None = None) -> Verdict:
-        """Write the file, durable before the verdict."""
+        """Write the file, durable before the verdict. A full disk is the folder's trouble, not the message's."""
         if on_354 is not None and on_354() is False:
             return Verdict(AttemptOutcome.NOT_SENT, False, RelayEffect.FINE, Phase.DATA)
-        write_mail(self._folder, message)
+        try:
+            write_mail(self._folder, message)
+        except OSError:
+            return _trouble(Phase.DATA)
         kill_points.reach("dot_written")
         return Verdict(AttemptOutcome.ACCEPTED, False, RelayEffect.FINE, Phase.CONTENT)
 
@@ -41,6 +48,10 @@ class FolderConnection:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _trouble(phase: Phase) -> Verdict:
+    return Verdict(AttemptOutcome.NOT_SENT, False, RelayEffect.BACK_OFF, phase)
 
 
 def write_mail(folder: Path, message: bytes) -> Path:

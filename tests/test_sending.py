@@ -107,3 +107,16 @@ def test_a_stop_that_is_committed_first_wins(tmp_path: Path) -> None:
             assert command(env, "release", "--yes").returncode == 0
             assert wait_until(lambda: len(ledger_lines(ledger)) == 20, 20)
         assert len({line["message_id"] for line in ledger_lines(ledger)}) == 20
+
+
+def test_a_folder_that_cannot_be_written_blames_no_message(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    fill(env, datetime.now(UTC) - timedelta(seconds=30), 3).store.engine.dispose()
+    outbox = tmp_path / "var" / "outbox"
+    outbox.write_text("a file where the folder should be")
+    assert command(env, "send-due").returncode == 0
+    shown = json.loads(command(env, "reminders", "--json").stdout)
+    assert {(row["state"], row["reason"]) for row in shown} == {("scheduled", None)}
+    outbox.unlink()
+    assert command(env, "send-due").returncode == 0
+    assert len(list(outbox.glob("*.eml"))) == 3
