@@ -1,21 +1,22 @@
 """Many new rows at once: values as the models take them, sealed before any transaction, written in bulk.
 
 Each builder makes the very rows that `db.patients`, `db.treatments` and `db.care_plans` make one by one; a test holds
-them together. Reminders are written by `db.reminders`.
+them together. What a reminder's row may hold is checked by `db.reminders`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert
+from sqlalchemy import Engine, insert
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from db import reminders
 from db.base import Base
-from db.follow_up import CareEvent, CarePlan, Review
+from db.follow_up import CareEvent, CarePlan, Reminder, Review
 from db.patients import SEALED_FIELDS, PatientEntry
 from db.records import AddressFact, Consent, NamePrefix, Patient, PatientKey, Treatment, TreatmentVersion
 from db.sealed import fields_text, place
@@ -154,26 +155,76 @@ class NewRows:
         return self.vault.seal(patient_id, place(model.__tablename__, name, row_id), text.encode())
 
 
-def insert_record(session: Session, rows: NewRows) -> None:
-    """Store patients with their keys, what they said, and treatments. Their batch has to be there."""
-    _insert(session, Patient, rows.patients)
-    _insert(session, PatientKey, rows.keys)
-    _insert(session, NamePrefix, rows.prefixes)
-    _insert(session, Consent, rows.consents)
-    _insert(session, AddressFact, rows.address_facts)
-    _insert(session, Treatment, rows.treatments)
-    _insert(session, TreatmentVersion, rows.versions)
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """An insert with its values as the driver takes them, so that the transaction does nothing but write."""
+
+    sql: str
+    values: Sequence[Any]
 
 
-def insert_follow_up(session: Session, rows: NewRows) -> None:
-    """Store care plans with their events, reviews and reminders."""
-    _insert(session, CarePlan, rows.plans)
-    _insert(session, CareEvent, rows.events)
-    _insert(session, Review, rows.reviews)
-    reminders.insert_rows(session, rows.reminders)
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All inserts of a batch in an order that no foreign key forbids."""
+
+    origin: Origin
+    record: Sequence[Statement]
+    follow_up: Sequence[Statement]
 
 
-def _insert(session: Session, model: type[Base], rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        # Without `render_nulls` rows are grouped by which values are None, and each small group is one statement.
-        session.execute(insert(model).execution_options(render_nulls=True), rows)
+def prepare(engine: Engine, rows: NewRows) -> Prepared:
+    """Turn rows into what the driver takes; they are used up. Needs no transaction."""
+    # In the order of their index: writing them anyhow takes several times as long.
+    rows.prefixes.sort(key=lambda row: bytes(row["prefix"]))
+    record: list[tuple[type[Base], list[Values]]] = [
+        (Patient, rows.patients),
+        (PatientKey, rows.keys),
+        (NamePrefix, rows.prefixes),
+        (Consent, rows.consents),
+        (AddressFact, rows.address_facts),
+        (Treatment, rows.treatments),
+        (TreatmentVersion, rows.versions),
+    ]
+    follow_up: list[tuple[type[Base], list[Values]]] = [
+        (CarePlan, rows.plans),
+        (CareEvent, rows.events),
+        (Review, rows.reviews),
+        (Reminder, reminders.new_rows(rows.reminders, rows.origin.at)),
+    ]
+    return Prepared(
+        rows.origin,
+        [_statement(engine, model, values) for model, values in record if values],
+        [_statement(engine, model, values) for model, values in follow_up if values],
+    )
+
+
+def execute(session: Session, statements: Iterable[Statement]) -> None:
+    """Write prepared rows. Their batch has to be there."""
+    connection = session.connection()
+    for statement in statements:
+        connection.exec_driver_sql(statement.sql, list(statement.values))
+
+
+def _statement(engine: Engine, model: type[Base], rows: list[Values]) -> Statement:
+    """What SQLAlchemy would do with these rows, done ahead: defaults, column types, the dialect's parameters."""
+    table = model.__table__
+    given = rows[0].keys()
+    defaults = {
+        column.name: column.default.arg
+        for column in table.columns
+        if column.name not in given and isinstance(column.default, ScalarElementColumnDefault)
+    }
+    names = [*given, *defaults]
+    compiled = insert(model).compile(dialect=engine.dialect, column_keys=names)
+    convert = {
+        name: table.c[name].type.dialect_impl(engine.dialect).bind_processor(engine.dialect) or _same for name in names
+    }
+    filled = ({**row, **defaults} for row in rows)
+    order = getattr(compiled, "positiontup", None)
+    if order is None:
+        return Statement(str(compiled), [{name: convert[name](row[name]) for name in names} for row in filled])
+    return Statement(str(compiled), [tuple([convert[name](row[name]) for name in order]) for row in filled])
+
+
+def _same(value: Any) -> Any:
+    return value

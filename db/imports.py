@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text, update
+from sqlalchemy import ColumnElement, select, text, true, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db import reminders
@@ -262,35 +262,34 @@ def find_untouched(session: Session, batch: ImportBatch, patient_ids: Iterable[U
 
     A claim of the sender is no touch, an attempt is one: something of hers may have left.
     """
-    hers = Patient.id
 
     def later(recorded_at: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
         return recorded_at != batch.imported_at
 
-    touched = (
-        select(Treatment.id).where(
-            Treatment.patient_id == hers,
-            Treatment.import_batch_id.is_distinct_from(batch.id) | (Treatment.status != TreatmentStatus.ACTIVE),
-        ),
-        select(TreatmentVersion.id).where(TreatmentVersion.patient_id == hers, TreatmentVersion.number > 1),
-        select(Consent.id).where(Consent.patient_id == hers, later(Consent.recorded_at)),
-        select(AddressFact.id).where(AddressFact.patient_id == hers, later(AddressFact.recorded_at)),
-        select(CareEvent.id).where(
-            CareEvent.patient_id == hers,
-            later(CareEvent.recorded_at) | (CareEvent.kind != EventKind.REVIEW_BOOKED),
-        ),
-        select(PatientStop.id).where(PatientStop.patient_id == hers),
-        select(ClinicalNote.id).where(ClinicalNote.patient_id == hers),
-        select(CareEventRetraction.event_id).where(CareEventRetraction.patient_id == hers),
-        select(ReminderDecision.id).where(ReminderDecision.patient_id == hers),
-        select(DeliveryAttempt.number).where(DeliveryAttempt.patient_id == hers),
-    )
-    found: set[UUID] = set()
-    for part in _chunks(sorted(patient_ids)):
+    entered = sorted(patient_ids)
+    for part in _chunks(entered):
         session.execute(select(Reminder.id).where(Reminder.patient_id.in_(part)).with_for_update()).all()
-        query = select(Patient.id).where(Patient.id.in_(part), Patient.changed_at == batch.imported_at)
-        found.update(session.scalars(query.where(*(~facts.exists() for facts in touched))))
-    return found
+    facts: Sequence[tuple[InstrumentedAttribute[UUID], ColumnElement[bool]]] = (
+        (Patient.id, later(Patient.changed_at)),
+        (Treatment.patient_id, Treatment.import_batch_id.is_distinct_from(batch.id)),
+        (Treatment.patient_id, Treatment.status != TreatmentStatus.ACTIVE),
+        (TreatmentVersion.patient_id, TreatmentVersion.number > 1),
+        (Consent.patient_id, later(Consent.recorded_at)),
+        (AddressFact.patient_id, later(AddressFact.recorded_at)),
+        (CareEvent.patient_id, later(CareEvent.recorded_at)),
+        (CareEvent.patient_id, CareEvent.kind != EventKind.REVIEW_BOOKED),
+        (PatientStop.patient_id, true()),
+        (ClinicalNote.patient_id, true()),
+        (CareEventRetraction.patient_id, true()),
+        (ReminderDecision.patient_id, true()),
+        (DeliveryAttempt.patient_id, true()),
+    )
+    untouched = set(entered)
+    for patient_id, is_later in facts:
+        # One pass over each table: most have no index by patient.
+        mine = select(Patient.id).where(Patient.import_batch_id == batch.id)
+        untouched -= set(session.scalars(select(patient_id).where(patient_id.in_(mine), is_later)))
+    return untouched
 
 
 def void(session: Session, patient_ids: Iterable[UUID]) -> int:

@@ -57,12 +57,17 @@ def list_rows(session: Session, plan_ids: Sequence[UUID], lock: bool = True) -> 
 
 def insert_rows(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     """Store new reminders. `state` and `reason` have to belong together."""
-    for row in rows:
-        check_reason(row["state"], row["reason"])
     if rows:
         # Without `render_nulls` rows are grouped by which values are None, and each small group is one statement.
         statement = insert(Reminder).execution_options(render_nulls=True)
-        session.execute(statement, [{**row, "changed_at": instant_of(session)} for row in rows])
+        session.execute(statement, new_rows(rows, instant_of(session)))
+
+
+def new_rows(rows: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, Any]]:
+    """New reminders as they are stored at that instant, checked: for `insert_rows`, and for `db.bulk`."""
+    for row in rows:
+        check_reason(row["state"], row["reason"])
+    return [{**row, "changed_at": at} for row in rows]
 
 
 def change_row(session: Session, row: Reminder, state: ReminderState, reason: Reason | None, **values: Any) -> None:

@@ -113,8 +113,7 @@ def run_import(
         reminders += sum(_waiting_for_known(clinic, drafted, checked.now) for drafted in checked.drafts)
     elif checked.drafts:
         batch_id = new_id()
-        rows = _make_rows(clinic, bulk.Origin(actor, checked.now, batch_id), checked)
-        reminders += _write(clinic, checked, rows)
+        reminders += _write(clinic, checked, _prepare(clinic, bulk.Origin(actor, checked.now, batch_id), checked))
     return ImportReport(batch_id, checked.patients, checked.treatments, checked.skipped, reminders, checked.warnings)
 
 
@@ -234,7 +233,7 @@ class _Steps:
             self._progress(self._total, self._total)
 
 
-def _make_rows(clinic: Clinic, origin: bulk.Origin, checked: CheckedImport) -> bulk.NewRows:
+def _prepare(clinic: Clinic, origin: bulk.Origin, checked: CheckedImport) -> bulk.Prepared:
     """Make and seal all rows, before the transaction."""
     rows = bulk.NewRows(clinic.store.vault, origin)
     with clinic.store.read() as session:
@@ -243,21 +242,21 @@ def _make_rows(clinic: Clinic, origin: bulk.Origin, checked: CheckedImport) -> b
             learn_keys(session, [one.patient_id for one in part if one.person.known])
             for drafted in part:
                 add_rows(clinic, rows, drafted, checked.choices)
-    return rows
+    return bulk.prepare(clinic.store.engine, rows)
 
 
-def _write(clinic: Clinic, checked: CheckedImport, rows: bulk.NewRows) -> int:
+def _write(clinic: Clinic, checked: CheckedImport, prepared: bulk.Prepared) -> int:
     """Write the batch in one transaction; how many reminders wait for patients of the record."""
     known = sorted(drafted.patient_id for drafted in checked.drafts if drafted.person.known)
-    origin = rows.origin
+    origin = prepared.origin
     try:
         with clinic.store.write(origin.actor, origin.at) as session:
             stored.lock_for_import(session, known)
             _check_unchanged(session, clinic, checked)
             stored.add_batch(session, origin.batch_id, checked.digest, checked.patients, checked.treatments)
-            bulk.insert_record(session, rows)
+            bulk.execute(session, prepared.record)
             reach("in_import")
-            bulk.insert_follow_up(session, rows)
+            bulk.execute(session, prepared.follow_up)
             _record(session, origin.batch_id, checked.drafts)
             return sum(count_waiting(replan(session, clinic, patient_id)) for patient_id in known)
     except IntegrityError as wrong:
