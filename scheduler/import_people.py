@@ -74,7 +74,7 @@ def find_people(rows: Sequence[CheckedRow], known: Iterable[KnownPatient], setti
     not matter.
     """
     meeting = _Meeting(known, now)
-    for row in sorted(rows, key=lambda row: (not row.number, not (row.email or row.born), row.line)):
+    for row in sorted(rows, key=lambda row: (0 if row.number else 1 if row.email or row.born else 2, row.line)):
         person, met_before = meeting.person_of(row)
         if person is not None:
             meeting.enter(person, row, met_before)
@@ -112,7 +112,7 @@ class _Meeting:
         same = [person for person, how in alike if how is Fit.SAME]
         if len(same) == 1:
             return (same[0], True) if self._agrees(same[0], row) else (None, True)
-        if any(how is not Fit.OTHER and _says_nothing_new(person, row, how) for person, how in alike):
+        if any(_says_nothing_new(person, row, how) for person, how in alike):
             self.people.skipped += 1
             return None, True
         if same:
@@ -221,7 +221,10 @@ class _Meeting:
 def _says_nothing_new(person: Person, row: CheckedRow, how: Fit) -> bool:
     if row.treatment is None:
         return how is Fit.SAME or (row.email is None and row.born is None)
-    return row.treatment.key in person.entered
+    # The very treatment of somebody of that name is hers, even if her address was changed since: entered again, its
+    # messages would go to the address she gave up.
+    is_another = bool(row.born and person.born and row.born != person.born)
+    return row.treatment.key in person.entered and not is_another
 
 
 def _finish(person: Person, people: People, settings: Settings, now: datetime) -> None:

@@ -3,7 +3,9 @@
 import csv
 import json
 import signal
+from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select
@@ -13,10 +15,10 @@ from db import patients as stored_patients
 from db import treatments as stored_treatments
 from db.follow_up import Reminder
 from db.records import Patient
-from db.states import Past, ReminderState
+from db.states import Past, ReminderState, TreatmentStatus
 from scheduler import imports
 from scheduler.care_plans import replan
-from scheduler.errors import InvalidInput, Refused
+from scheduler.errors import InvalidInput, NotFound, Refused
 from tests.clinic import STAFF, Desk
 from tests.conftest import START
 from tests.process import command, environment, fill
@@ -199,3 +201,42 @@ def test_two_thousand_rows_are_written_whole(sqlite_desk: Desk, tmp_path: Path) 
     assert seen[-1][0] == seen[-1][1]
     with sqlite_desk.store.read() as session:
         assert stored_patients.count_patients(session) == 2_000
+
+
+def test_an_undone_file_may_be_imported_again(desk: Desk, tmp_path: Path) -> None:
+    amina = desk.enter()
+    heads = "record_number,given_name,family_name,protocol,treated_at"
+    rows = ["R1,Tara,Quill,course,2026-11-20T10:00", "A-1001,,,course,2026-11-20T10:00"]
+    first = imports.run_import(desk.clinic, STAFF, write(tmp_path, *rows, heads=heads))
+    assert first.batch_id is not None
+    desk.tick()
+    undone = imports.undo(desk.clinic, STAFF, first.batch_id)
+    assert (undone.voided, undone.kept) == (1, 1)
+    assert undone.cancelled == first.reminders
+    desk.tick()
+    desk.nothing_left()
+    again = imports.run_import(desk.clinic, STAFF, write(tmp_path, *rows, heads=heads))
+    assert (again.patients, again.treatments, again.skipped) == (1, 2, 0)
+    with desk.store.read() as session:
+        hers = stored_treatments.list_treatments(session, amina)
+        assert [row.status for row in hers] == [TreatmentStatus.ACTIVE, TreatmentStatus.CANCELLED]
+        assert audit.verify(session)[1] == []
+
+
+def test_undoing_lists_what_left_and_keeps_whom_it_reached(desk: Desk, tmp_path: Path) -> None:
+    desk.approve()
+    heads = "record_number,given_name,family_name,email,confirmed,consent,protocol,treated_at"
+    path = write(tmp_path, "R1,Tara,Quill,t@example.org,yes,all,course,2026-11-23T08:00", heads=heads)
+    report = imports.run_import(desk.clinic, STAFF, path)
+    assert report.batch_id is not None
+    desk.clock.advance(timedelta(hours=9))
+    (left,) = desk.send_due()
+    undone = imports.undo(desk.clinic, STAFF, report.batch_id)
+    assert (list(undone.left), undone.voided, undone.kept) == ([left], 0, 1)
+    assert undone.cancelled == sum(row.state is ReminderState.CANCELLED for row in desk.rows()) > 0
+    desk.nothing_left()
+
+
+def test_a_batch_that_is_not_there_cannot_be_undone(sqlite_desk: Desk) -> None:
+    with sqlite_desk.unchanged(), pytest.raises(NotFound, match="import list shows them"):
+        imports.undo(sqlite_desk.clinic, STAFF, UUID(int=7))
