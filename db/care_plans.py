@@ -144,11 +144,6 @@ def list_reviews(session: Session, plan_ids: Sequence[UUID]) -> list[Review]:
     return list(session.scalars(query.order_by(Review.due_on, Review.place)))
 
 
-def list_open_reviews(session: Session, limit: int = 500) -> list[Review]:
-    """Reviews of running care plans, the earliest due first."""
-    return list(session.scalars(select(Review).where(Review.open).order_by(Review.due_on).limit(limit)))
-
-
 def list_patients_planned_otherwise(session: Session, fingerprint: str, limit: int) -> list[UUID]:
     """Patients with a running care plan that was planned with other settings, holidays or zone data."""
     query = (

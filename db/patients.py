@@ -3,7 +3,7 @@
 What follows from a change is decided in `scheduler.patients`; this file stores and finds.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -137,21 +137,6 @@ def find_by_record_number(session: Session, record_number: str) -> Patient | Non
     """The patient with that record number, or None."""
     index = vault_of(session).blind("record_number", record_number)
     return session.scalar(select(Patient).where(Patient.record_number_index == index, Patient.voided_at.is_(None)))
-
-
-def find_by_record_numbers(session: Session, record_numbers: Iterable[str]) -> dict[str, Patient]:
-    """Patients by record number in its normal form, in one query for each 500."""
-    vault = vault_of(session)
-    wanted = {vault.blind("record_number", number): normal(number) for number in record_numbers}
-    keys = list(wanted)
-    found: dict[str, Patient] = {}
-    for start in range(0, len(keys), 500):
-        part = keys[start : start + 500]
-        query = select(Patient).where(Patient.record_number_index.in_(part), Patient.voided_at.is_(None))
-        for patient in session.scalars(query):
-            if patient.record_number_index is not None:
-                found[wanted[patient.record_number_index]] = patient
-    return found
 
 
 def list_by_email(session: Session, email: str) -> list[Patient]:

@@ -139,12 +139,6 @@ def list_next_to_leave(session: Session, limit: int) -> list[Reminder]:
     return list(session.scalars(query.order_by(Reminder.ready_at).limit(limit)))
 
 
-def list_sent_with_template(session: Session, patient_id: UUID, limit: int) -> list[Reminder]:
-    """What left for one patient, the newest first."""
-    query = select(Reminder).where(Reminder.patient_id == patient_id, Reminder.state == ReminderState.SENT)
-    return list(session.scalars(query.order_by(Reminder.sent_at.desc()).limit(limit)))
-
-
 def list_patients_held(session: Session, reason: Reason) -> list[UUID]:
     """Patients with a reminder held for that reason."""
     query = select(Reminder.patient_id).where(Reminder.state == ReminderState.HELD, Reminder.reason == reason)
