@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -49,7 +49,11 @@ def busy_day(desk: Desk) -> list[Secrets]:
         Person("Ifeoma", "Okonkwo", "ifeoma@example.org", "A-1009", CAST[0].birth_date.replace(day=13)),
         Person("Jadwiga", "Zielińska", "jadwiga@example.org", "A-1010", CAST[0].birth_date.replace(day=14)),
     ]
-    people = [Secrets(person) for person in (*CAST, *more)]
+    # "A-1001" may stand in a UUID by chance: here record numbers are words that nothing else holds.
+    people = [
+        Secrets(replace(person, record_number=f"Record-{number}-canary"))
+        for number, person in enumerate((*CAST, *more))
+    ]
     for number, secret in enumerate(people):
         secret.typed["phone"] = f"+44 20 7946 {5100 + number}"
         patient_id = desk.enter(

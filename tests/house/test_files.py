@@ -9,7 +9,9 @@ from tests.house.tree import ROOT, parsed, python_files, sources, tracked
 LONGEST = 400  # lines; then split by noun
 # The folders of one machine, and the hosts of package indexes.
 MACHINE_PATH = re.compile(r"(?<![\w.}$*])/(?:work|root|home|Users|tmp)/\w")
-INDEX_HOST = re.compile(r"py[p]i\.o[r]g|python[h]osted|files\.py[t]hon|--(?:extra-)?ind[e]x|--find-lin[k]s", re.IGNORECASE)
+INDEX_HOST = re.compile(
+    r"py[p]i\.o[r]g|python[h]osted|files\.py[t]hon|--(?:extra-)?ind[e]x|--find-lin[k]s", re.IGNORECASE
+)
 MAY_NAME_AN_INDEX_OPTION = {"CONTRIBUTING.md"}
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "common", "core", "helpers", "helper", "misc", "manager", "handler", "base2"}
 
