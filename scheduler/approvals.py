@@ -80,6 +80,9 @@ def scope_of(clinic: Clinic, key: str, read: Sequence[str] = ()) -> Scope:
     ]
     known = {text.source.key for text in _texts_of(shelf, shelved)}
     problems += [f'the text "{name}" has no file' for name in shelved.protocol.templates if name not in known]
+    problems += [
+        problem for text in shelved.protocol.texts for problem in _revealing(clinic, text.key, values.get(text.key, ""))
+    ]
     problems += _failures(clinic, shelf, texts)
     if problems:
         raise Refused("\n".join([f'the protocol "{key}" cannot be approved:', *problems]))
@@ -163,8 +166,20 @@ def set_text(clinic: Clinic, actor: str, key: str, name: str, value: str) -> Non
         names = [text.key for text in protocol.texts]
         if name not in names:
             raise InvalidInput(f'"{name}" is no text of "{key}"; there are: {", ".join(names) or "none"}')
+        problems = _revealing(clinic, name, cleaned)
+        if problems:
+            raise InvalidInput(*problems)
         stored.set_text(session, key, name, cleaned)
         audit.record(session, "protocol.text_set", "protocol", key, fields=[name])
+
+
+def _revealing(clinic: Clinic, name: str, value: str) -> list[str]:
+    """Why a clinic's own value would hold every mail that prints it: mails without a recorded wish stay neutral."""
+    words = clinic.library.words(clinic.settings.clinic_language)
+    return [
+        f'the text "{name}" holds "{word}", which no mail may show; say it in neutral words, or on the care sheet'
+        for word in words.general_body.find(words.compared(value))
+    ]
 
 
 def _approve_text(session: Session, text: ShelvedText, by: str) -> None:

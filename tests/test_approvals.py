@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from db import library
 from db.follow_up import Approval
 from db.states import Reason, ReminderState
 from scheduler import approvals, compose, previews
@@ -322,3 +323,10 @@ def test_what_a_crash_left_unplanned_is_planned_at_the_next_start(
     assert replan_outdated(draft_desk.clinic) == 1
     assert draft_desk.stands("after-visit") == "scheduled"
     draft_desk.nothing_left()
+
+
+def test_a_clinics_own_value_with_a_listed_word_is_refused_before_it_can_hold_every_mail(draft_desk: Desk) -> None:
+    with pytest.raises(InvalidInput, match="tampons"):
+        draft_desk.approve(rest_rule="Please use no tampons for a week.")
+    with draft_desk.store.read() as session:
+        assert library.list_texts(session) == {}
