@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
-from commands import demo, library, operate, patient, record_import, reminder, treatment
+from commands import demo, library, operate, patient, record_import, reminder, staff, treatment
 from commands.context import Door, print_error, print_line
 from commands.sending import print_due, print_sent
 from db.engine import Store, UnsafeDatabase, check_engine, make_engine
@@ -59,6 +59,7 @@ app.command("status")(operate.status)
 app.command("hold")(operate.hold)
 app.command("release")(operate.release)
 app.add_typer(operate.audit_app, name="audit")
+app.add_typer(staff.app, name="staff")
 app.command("demo")(demo.demo)
 
 
@@ -138,9 +139,11 @@ def run(
     lock.release()
 
 
-async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
+async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bool = True) -> None:
     """Send and answer until SIGTERM or SIGINT; a second signal ends at once. Raises when a part of it has died."""
-    from web.app import make_app  # a fifth of the start of every command, and only this one needs it
+    from scheduler.accounts.front_door import FrontDoor
+    from scheduler.accounts.staff import first_link
+    from web.app import ROUTES, make_app  # a fifth of the start of every command, and only this one needs it
     from web.server import WebServer
 
     stop = asyncio.Event()
@@ -158,8 +161,10 @@ async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
     try:
         if web:
             host, port = clinic.settings.listen_address
-            server = WebServer(make_app(clinic), host, port)
+            door = FrontDoor(clinic, asks_second_factor=asks_second_factor)
+            server = WebServer(make_app(clinic, ROUTES, door), host, port)
             bound = await server.start()
+            first = first_link(clinic, door.now())
         if sending:
             sender = Sender(clinic)
             await sender.start()
@@ -167,6 +172,8 @@ async def serve(clinic: Clinic, web: bool, sending: bool) -> None:
             log().info("ready")
         else:
             print_line(f"Aftercare is here: http://{host}:{bound}/ (this machine only). Ctrl-C stops it.")
+            if first is not None:
+                print_line(f"Make the first account: http://{host}:{bound}/join/{first} (works once, for three days)")
             log().info("ready", host=host, port=bound)
         await _until(stop, sender)
     finally:

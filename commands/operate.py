@@ -20,7 +20,7 @@ from commands.context import (
     read_id,
     utc,
 )
-from db import audit, care_plans
+from db import audit, care_plans, reminders
 from db.states import ReminderState
 from scheduler import gate_keeper
 from scheduler.checks import check as run_checks
@@ -49,6 +49,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     with clinic.store.read() as session:
         found = examine(session, clinic)
         questions = len(care_plans.list_open_questions(session))
+        counts = reminders.count_by_state(session)
     shown: dict[str, Any] = {
         "status": "ok" if found.ok else ("stalled" if found.stalled else "degraded"),
         "gate": "open" if found.gate_open else "closed",
@@ -60,7 +61,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         "next_ready_at": utc(found.next_ready_at),
         "unknown": found.unknown,
         "questions": questions,
-        "counts": {state.value: found.counts[state] for state in ReminderState},
+        "counts": {state.value: counts[state] for state in ReminderState},
     }
     if as_json:
         print_json(shown)

@@ -21,6 +21,7 @@ from db.states import (
     EventKind,
     GateState,
     OnUnknown,
+    Origin,
     Past,
     QuestionKind,
     Reason,
@@ -32,6 +33,8 @@ from db.types import UtcDateTime, Word, new_id
 
 _LIVE = "state IN ('scheduled', 'held', 'sending', 'awaiting_retry')"
 _WAITING = "state IN ('scheduled', 'awaiting_retry')"
+_HELD = "state = 'held'"
+_UNSETTLED = "state IN ('failed', 'missed') AND settled_at IS NULL"
 
 
 class ProtocolVersion(Base):
@@ -46,6 +49,8 @@ class ProtocolVersion(Base):
     content_hash: Mapped[str]
     retired: Mapped[bool] = mapped_column(default=False)
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    origin: Mapped[Origin] = mapped_column(Word(Origin), default=Origin.FILE, server_default="file")
+    written_by: Mapped[str | None]  # who wrote it on the screen
 
     __table_args__ = (UniqueConstraint("key", "number"),)
 
@@ -75,8 +80,20 @@ class TemplateVersion(Base):
     source: Mapped[str]
     content_hash: Mapped[str]
     seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    origin: Mapped[Origin] = mapped_column(Word(Origin), default=Origin.FILE, server_default="file")
+    written_by: Mapped[str | None]  # who wrote it on the screen
 
     __table_args__ = (UniqueConstraint("key", "language", "level", "content_hash"),)
+
+
+class LibraryFile(Base):
+    """What a file said when it was last read, so that only a file that changed since takes over from the screen."""
+
+    __tablename__ = "library_files"
+
+    path: Mapped[str] = mapped_column(primary_key=True)  # protocols/<key>, or <language>/<key>/<level>
+    content_hash: Mapped[str]
+    read_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Approval(Base):
@@ -91,6 +108,7 @@ class Approval(Base):
     texts: Mapped[dict[str, Any]]
     approved_by: Mapped[str]
     approved_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    alone_because: Mapped[str | None]  # why who wrote it approved it without a second person
 
 
 class CarePlan(Base):
@@ -110,10 +128,27 @@ class CarePlan(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     planned_with: Mapped[str | None]  # fingerprint of settings, holidays and zone data
     planned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Written by the planner from the facts, for the staff's list: since when a person has to act, None when not.
+    call_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    release_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     age_override = Sealed("age_override")
 
-    __table_args__ = (Index("ix_care_plans_planned_with", "planned_with"),)
+    __table_args__ = (
+        Index("ix_care_plans_planned_with", "planned_with"),
+        Index(
+            "ix_care_plans_call_asked",
+            "call_asked_at",
+            sqlite_where=text("call_asked_at IS NOT NULL"),
+            postgresql_where=text("call_asked_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_care_plans_release_asked",
+            "release_asked_at",
+            sqlite_where=text("release_asked_at IS NOT NULL"),
+            postgresql_where=text("release_asked_at IS NOT NULL"),
+        ),
+    )
 
 
 class CareEvent(Base):
@@ -256,6 +291,7 @@ class Reminder(Base):
     errors: Mapped[int] = mapped_column(default=0)
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # a failed or missed one: when staff had acted
 
     __table_args__ = (
         UniqueConstraint("care_plan_id", "step", "occurrence", "generation"),
@@ -282,6 +318,11 @@ class Reminder(Base):
         ),
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
+        # The board: what is or was due around today, whatever its state.
+        Index("ix_reminders_due_at", "due_at"),
+        # Today: what is held, by reason; what failed or was missed and nobody has acted on.
+        Index("ix_reminders_held", "reason", "due_at", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
+        Index("ix_reminders_unsettled", "changed_at", sqlite_where=text(_UNSETTLED), postgresql_where=text(_UNSETTLED)),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),
     )
 

@@ -301,7 +301,9 @@ def void(session: Session, patient_ids: Iterable[UUID]) -> int:
     for part in _chunks(sorted(patient_ids)):
         cancelled += reminders.cancel_live(session, part, Reason.TREATMENT_CANCELLED)
         for change in (
-            update(Treatment).where(Treatment.patient_id.in_(part)).values(status=TreatmentStatus.CANCELLED),
+            update(Treatment)
+            .where(Treatment.patient_id.in_(part))
+            .values(status=TreatmentStatus.CANCELLED, unsigned_since=None),
             update(CarePlan).where(CarePlan.patient_id.in_(part)).values(status=CarePlanStatus.REVOKED),
             update(Review).where(Review.patient_id.in_(part)).values(open=False),
             update(Patient).where(Patient.id.in_(part)).values(voided_at=instant_of(session), record_number_index=None),

@@ -6,7 +6,7 @@ Facts are added and corrected, never overwritten. Follow-up tables are in `db.fo
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import Boolean, ForeignKey, Index, LargeBinary, UniqueConstraint
+from sqlalchemy import Boolean, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
@@ -138,6 +138,19 @@ class Treatment(Base):
     entered_by: Mapped[str]
     import_batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("import_batches.id"), index=True)
     reassigned_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("treatments.id"))
+    # When the content that is not signed yet was written; None once it is signed, for imports and cancelled ones.
+    unsigned_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index(
+            "ix_treatments_unsigned",
+            "unsigned_since",
+            sqlite_where=text("unsigned_since IS NOT NULL"),
+            postgresql_where=text("unsigned_since IS NOT NULL"),
+        ),
+        # The patient pages' order, and what was entered last.
+        Index("ix_treatments_entered_at", "entered_at"),
+    )
 
 
 class TreatmentVersion(Base):
@@ -163,6 +176,22 @@ class TreatmentVersion(Base):
     correction_reason = Sealed("correction_reason")
 
     __table_args__ = (UniqueConstraint("treatment_id", "number"),)
+
+
+class TreatmentSignature(Base):
+    """A clinician signed one version of a treatment: its content is final, later versions are amendments."""
+
+    __tablename__ = "treatment_signatures"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    treatment_id: Mapped[UUID] = mapped_column(ForeignKey("treatments.id"))
+    patient_id: Mapped[UUID] = mapped_column(ForeignKey("patients.id"))
+    version: Mapped[int]
+    content_mac: Mapped[bytes] = mapped_column(LargeBinary)  # keyed hash of what was signed
+    signed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    signed_by: Mapped[str]
+
+    __table_args__ = (UniqueConstraint("treatment_id", "version"),)
 
 
 class ClinicalNote(Base):
@@ -196,3 +225,12 @@ class AdverseEvent(Base):
     fields_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
 
     fields = SealedFields("fields")
+
+    __table_args__ = (
+        Index(
+            "ix_adverse_events_open",
+            "onset_at",
+            sqlite_where=text("resolved_by_event_id IS NULL"),
+            postgresql_where=text("resolved_by_event_id IS NULL"),
+        ),
+    )

@@ -67,7 +67,7 @@ def new_rows(rows: Sequence[Mapping[str, Any]], at: datetime) -> list[dict[str, 
     """New reminders as they are stored at that instant, checked: for `insert_rows`, and for `db.bulk`."""
     for row in rows:
         check_reason(row["state"], row["reason"])
-    return [{**row, "changed_at": at} for row in rows]
+    return [{"settled_at": None, **row, "changed_at": at} for row in rows]
 
 
 def change_row(session: Session, row: Reminder, state: ReminderState, reason: Reason | None, **values: Any) -> None:
@@ -81,6 +81,24 @@ def change_row(session: Session, row: Reminder, state: ReminderState, reason: Re
         row.changed_at = instant_of(session)
     for name, value in values.items():
         setattr(row, name, value)
+
+
+def settle(session: Session, row: Reminder, acted: bool) -> None:
+    """Take a failed or missed reminder from the staff's list because they acted on it, or put it back."""
+    if row.state in (ReminderState.FAILED, ReminderState.MISSED):
+        row.settled_at = instant_of(session) if acted else None
+
+
+def settle_all(session: Session, patient_id: UUID, reason: Reason | None = None) -> None:
+    """Take all failed and missed reminders of a patient, or those of one reason, from the staff's list."""
+    change = update(Reminder).where(
+        Reminder.patient_id == patient_id,
+        Reminder.state.in_((ReminderState.FAILED, ReminderState.MISSED)),
+        Reminder.settled_at.is_(None),
+    )
+    if reason is not None:
+        change = change.where(Reminder.reason == reason)
+    session.execute(change.values(settled_at=instant_of(session)).execution_options(synchronize_session=False))
 
 
 def void_claims(session: Session, patient_id: UUID) -> None:
@@ -169,6 +187,18 @@ def find_oldest_due(session: Session, now: datetime) -> datetime | None:
         _waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT
     )
     return session.scalar(query)
+
+
+def find_next_message(session: Session) -> datetime | None:
+    """When the next message to a patient may leave; None when none waits."""
+    query = select(Reminder.ready_at).where(_waiting(), Reminder.audience == Audience.PATIENT)
+    return session.scalar(query.order_by(Reminder.ready_at).limit(1))
+
+
+def count_unsettled(session: Session, state: ReminderState) -> int:
+    """How many failed or missed reminders nobody has acted on."""
+    query = select(func.count()).where(_unsettled(), Reminder.state == state)
+    return session.scalar(query) or 0
 
 
 def find_next_ready(session: Session) -> datetime | None:
@@ -268,6 +298,10 @@ def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
 
 def _waiting() -> ColumnElement[bool]:
     return Reminder.state.in_(sorted(WAITING_STATES))
+
+
+def _unsettled() -> ColumnElement[bool]:
+    return and_(Reminder.state.in_((ReminderState.FAILED, ReminderState.MISSED)), Reminder.settled_at.is_(None))
 
 
 def _live() -> ColumnElement[bool]:

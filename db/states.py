@@ -235,6 +235,7 @@ class EventKind(Described):
     REVIEW_MISSED = "review_missed", "The patient did not come to the visit."
     REVIEW_COMPLETED = "review_completed", "The review took place."
     SOLO_STARTED = "solo_started", "The clinician started the part done alone."
+    PARTNER_WANTED = "partner_wanted", "The patient wants the part with a partner; it waits for a clinician's release."
     PARTNER_RELEASED = "partner_released", "The clinician released the part with a partner, and the patient wants it."
     PARTNER_REVOKED = "partner_revoked", "The release was taken back."
     PARTNER_NOT_WANTED = "partner_not_wanted", "The patient does not want, or does not have, the part with a partner."
@@ -242,6 +243,8 @@ class EventKind(Described):
     HEALING_CLEARED = "healing_cleared", "The clinician cleared activities."
     COMPLICATION = "complication", "A complication was reported."
     COMPLICATION_RESOLVED = "complication_resolved", "The complication was resolved."
+    CALL_REQUESTED = "call_requested", "The patient asked for a call."
+    CALL_CLOSED = "call_closed", "Somebody spoke to the patient about it; the line is closed."
     HOLD = "hold", "The care plan was put on hold."
     RESUME = "resume", "The care plan was resumed."
     STOP = "stop", "The care plan was stopped for good."
@@ -261,6 +264,7 @@ class DecisionKind(Described):
     RESOLVE_RECEIVED = "resolve_received", "The unknown one had arrived."
     RESOLVE_RESEND = "resolve_resend", "The unknown one had not arrived: send it again."
     KEEP = "keep", "The message already sent is enough."
+    REOPEN = "reopen", "It was not done or cancelled after all: as it was before."
 
 
 class CarePlanStatus(Described):
@@ -370,3 +374,36 @@ class Approvable(Described):
 
     PROTOCOL = "protocol", "A version of a protocol."
     TEMPLATE = "template", "A version of a text."
+
+
+class Role(Described):
+    """What a member of staff may do; a person may have several."""
+
+    RECEPTION = "reception", "The desk: patients, visits, and that a message is due; not the clinical text."
+    CLINICIAN = "clinician", "The whole record; signs it, releases phases, approves protocols and texts."
+    MANAGER = "manager", "Staff, settings, imports and the trail; may stop all sending."
+    AUDITOR = "auditor", "Reads the trail; sees no patient."
+
+
+class LinkPurpose(Described):
+    """What a one-time link is for."""
+
+    FIRST = "first", "The first account of a clinic."
+    INVITE = "invite", "A new person sets a password."
+    RESET = "reset", "A person sets a new password, and a new second factor."
+
+
+class SetupStep(Described):
+    """What only a person can say is done before the first real message."""
+
+    TEST_MAIL_READ = "test_mail_read", "A test mail arrived and was read."
+    KEYS_KEPT = "keys_kept", "A copy of the key file is kept apart from this machine."
+    BACKUP_KEPT = "backup_kept", "A backup is made and kept apart from this machine."
+    ALARMS_KNOWN = "alarms_known", "Somebody reads the address where alarms go."
+
+
+class Origin(Described):
+    """Where a version of a protocol or text was written."""
+
+    FILE = "file", "A file of the protocols or templates folder."
+    SCREEN = "screen", "The clinic's screen."

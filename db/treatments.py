@@ -32,10 +32,12 @@ def add_treatment(
     protocol_key: str,
     entry: TreatmentEntry,
     import_batch_id: UUID | None = None,
+    treatment_id: UUID | None = None,
+    late_reason: str | None = None,
 ) -> Treatment:
-    """Store a treatment and its first version."""
+    """Store a treatment and its first version, to be signed. `late_reason`: why it is entered only now."""
     treatment = Treatment(
-        id=new_id(),
+        id=treatment_id or new_id(),
         patient_id=patient_id,
         protocol_key=protocol_key,
         status=TreatmentStatus.ACTIVE,
@@ -45,14 +47,14 @@ def add_treatment(
     )
     session.add(treatment)
     session.flush()
-    add_version(session, treatment, entry, number=1)
+    add_version(session, treatment, entry, number=1, correction_reason=late_reason)
     return treatment
 
 
 def add_version(
     session: Session, treatment: Treatment, entry: TreatmentEntry, number: int, correction_reason: str | None = None
 ) -> TreatmentVersion:
-    """Store the content of a treatment as a new version; earlier ones stay as they were."""
+    """Store the content of a treatment as a new version, to be signed; earlier ones stay as they were."""
     lot = entry.fields.get("lot")
     version = TreatmentVersion(
         id=new_id(),
@@ -70,6 +72,7 @@ def add_version(
     session.add(version)
     version.fields = dict(entry.fields)
     version.correction_reason = correction_reason
+    treatment.unsigned_since = instant_of(session)
     session.flush()
     return version
 

@@ -196,6 +196,14 @@ class Vault:
         mac = hmac.new(self.ring.blind, f"{purpose}|{normal(text)}".encode(), hashlib.sha256)
         return mac.digest()[:BLIND_BYTES]
 
+    def token_hash(self, purpose: str, token: str) -> bytes:
+        """What is stored of a random token: a keyed hash for one purpose, so that no token serves another."""
+        return hmac.new(self.ring.tokens, f"{purpose}|{token}".encode(), hashlib.sha256).digest()
+
+    def content_mac(self, purpose: str, content: str) -> bytes:
+        """A keyed hash (HMAC-SHA-256) of what somebody signed."""
+        return hmac.new(self.ring.audit, f"{purpose}|{content}".encode(), hashlib.sha256).digest()
+
     def name_prefixes(self, names: Iterable[str]) -> set[bytes]:
         """Keyed hashes of the first 2 to 10 letters of each part of the names."""
         parts = {part for name in names for part in normal(name).replace("-", " ").split()}

@@ -16,11 +16,12 @@ from db import patients, reminders, treatments
 from db.engine import instant_of
 from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision, Review
 from db.records import Patient, Treatment, TreatmentVersion
-from db.states import Reason, ReminderState, TreatmentStatus
+from db.states import Reason, ReminderState, StepKind, TreatmentStatus
 from db.types import new_id
 from scheduler.clinic import Clinic
 from scheduler.kill_points import reach
 from scheduler.library import Shelf
+from scheduler.local_time import to_wall
 from scheduler.mime import make_message_id
 from scheduler.planning.facts import Decision, Event, Moment, PatientFacts, PlanFacts, Question, Stored
 from scheduler.planning.patient_plan import PatientPlan, ReviewRow, plan_patient
@@ -108,18 +109,23 @@ def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, re
         if change.basis is not None:
             values["basis"] = change.basis
         row = loaded.reminder_rows[change.row.id]
+        if change.verdict.reason is Reason.PAST_WHEN_PLANNED:
+            values["settled_at"] = instant_of(session)
         reminders.change_row(session, row, change.verdict.state, change.verdict.reason, **values)
         if row.state is ReminderState.SENT and row.sent_at is None:
             row.sent_at = row.changed_at  # staff found that an unknown one had arrived
     session.flush()  # a key's earlier generation has to leave the live index before the next enters
     reminders.insert_rows(
-        session, [reminder_values(clinic, patient_id, insert) for insert in result.difference.inserts]
+        session,
+        [reminder_values(clinic, patient_id, insert, instant_of(session)) for insert in result.difference.inserts],
     )
     for plan_id, status in result.statuses.items():
         plan = loaded.plan_rows[plan_id]
         plan.status = status
         plan.planned_with = clinic.fingerprint
         plan.planned_at = instant_of(session)
+        waits = result.waits[plan_id]
+        plan.call_asked_at, plan.release_asked_at = waits.call_asked_at, waits.release_asked_at
     _store_reviews(session, patient_id, result.reviews, list(loaded.plan_rows))
     by_topic = {_topic(question): question for question in loaded.question_rows if question.closed_at is None}
     stored.close_questions(session, [by_topic[_topic(question)].id for question in result.answered])
@@ -141,7 +147,7 @@ def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, re
     session.flush()
 
 
-def reminder_values(clinic: Clinic, patient_id: UUID, insert: Insert) -> dict[str, Any]:
+def reminder_values(clinic: Clinic, patient_id: UUID, insert: Insert, at: datetime) -> dict[str, Any]:
     """The row of a new reminder; its Message-ID is made here, once, and reused by every attempt."""
     item = insert.item
     return {
@@ -159,8 +165,18 @@ def reminder_values(clinic: Clinic, patient_id: UUID, insert: Insert) -> dict[st
         "reason": insert.verdict.reason,
         "basis": item.basis,
         "message_id": make_message_id(clinic.settings.message_domain),
+        "settled_at": at if _is_nobodys(insert) else None,
         **_timing_values(insert.timing),
     }
+
+
+def _is_nobodys(insert: Insert) -> bool:
+    """What had passed when it was planned is no line for staff, but for aftercare of a treatment of that very day."""
+    if insert.verdict.reason is not Reason.PAST_WHEN_PLANNED:
+        return False
+    plan = insert.item.plan
+    same_day = to_wall(plan.entered_at, plan.treated.zone).date() == plan.treated.wall.date()
+    return not (same_day and insert.item.step.kind is StepKind.AFTERCARE)
 
 
 def stored_row(row: Reminder) -> Stored:

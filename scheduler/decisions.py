@@ -9,7 +9,7 @@ from db import audit
 from db import care_plans as stored
 from db import patients as stored_patients
 from db.follow_up import CarePlan, Reminder
-from db.reminders import find_reminder, list_rows
+from db.reminders import find_reminder, list_rows, settle
 from db.states import DecisionKind, Reason, ReminderState
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -32,6 +32,9 @@ _ALLOWED: dict[DecisionKind, frozenset[ReminderState]] = {
     ),
     DecisionKind.DONE: frozenset(ReminderState) - {ReminderState.CANCELLED, ReminderState.DONE},
     DecisionKind.KEEP: frozenset({ReminderState.SENT}),
+    DecisionKind.REOPEN: frozenset(
+        {ReminderState.DONE, ReminderState.CANCELLED, ReminderState.FAILED, ReminderState.MISSED}
+    ),
     DecisionKind.RESOLVE_RECEIVED: frozenset({ReminderState.HELD}),
     DecisionKind.RESOLVE_RESEND: frozenset({ReminderState.HELD}),
 }
@@ -69,6 +72,7 @@ def decide(clinic: Clinic, actor: str, reminder_id: UUID, kind: DecisionKind, no
         plan = session.get_one(CarePlan, row.care_plan_id)
         stored.add_decision(session, plan, row.step, row.occurrence, row.generation, kind, cleaned or None)
         audit.record(session, f"reminder.{kind.value}", "reminder", row.id, row.patient_id, ["decision"])
+        settle(session, row, acted=kind is not DecisionKind.REOPEN)
         replan(session, clinic, row.patient_id)
         latest = _latest(session, row)
         return Decided(latest.id, latest.state, latest.reason)
@@ -84,6 +88,8 @@ def _check(row: Reminder, kind: DecisionKind) -> None:
         raise Refused("it may have arrived: resolve it first (reminder resolve --as received, resend or done)")
     if row.reason is Reason.FOR_STAFF and kind in (DecisionKind.SEND_NOW, DecisionKind.RETRY):
         raise Refused("this is a line for staff, not a message: finish it with reminder resolve --as done")
+    if kind is DecisionKind.REOPEN and row.state is ReminderState.CANCELLED and row.reason is not Reason.BY_STAFF:
+        raise Refused("it was not cancelled by a person: what cancelled it has to change")
     if row.state not in _ALLOWED[kind]:
         raise Refused(f"it is {row.state.value}: {kind.value.replace('_', ' ')} is not possible")
 

@@ -1,4 +1,4 @@
-"""Whether the service lives and messages leave: what `/health`, `status` and the status page show. Counts only."""
+"""Whether the service lives and messages leave: what `/health`, `status` and every page's pulse show. Counts only."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,11 +18,12 @@ class Health:
     """The service at one instant. Ages in whole seconds; None where there is nothing to measure."""
 
     at: datetime
-    counts: dict[ReminderState, int]
     held: dict[Reason, int]
+    failed: int  # refused for good, and nobody has acted on it
     oldest_due_seconds: int | None
     heartbeat_age_seconds: int | None
     next_ready_at: datetime | None
+    next_message_at: datetime | None
     swept_at: datetime | None
     gate_open: bool
     gate_reason: str | None
@@ -42,7 +43,7 @@ class Health:
     @property
     def ok(self) -> bool:
         """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed."""
-        troubled = self.unknown or self.counts[ReminderState.FAILED]
+        troubled = self.unknown or self.failed
         return self.alive and self.gate_open and not self.stalled and not self.to_folder and not troubled
 
     @property
@@ -60,11 +61,12 @@ def examine(session: Session, clinic: Clinic) -> Health:
     oldest = reminders.find_oldest_due(session, now)
     return Health(
         at=now,
-        counts=reminders.count_by_state(session),
         held=reminders.count_by_reason(session, ReminderState.HELD),
+        failed=reminders.count_unsettled(session, ReminderState.FAILED),
         oldest_due_seconds=None if oldest is None else int((now - oldest).total_seconds()),
         heartbeat_age_seconds=int((now - worker.heartbeat_at).total_seconds()) if worker and alive else None,
         next_ready_at=reminders.find_next_ready(session),
+        next_message_at=reminders.find_next_message(session),
         swept_at=worker.swept_at if worker else None,
         gate_open=row.state is GateState.OPEN,
         gate_reason=row.reason,

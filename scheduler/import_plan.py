@@ -111,7 +111,8 @@ def add_rows(clinic: Clinic, rows: NewRows, drafted: Draft, choices: Choices) ->
                 "open": review.open,
             }
         )
-    rows.reminders += [reminder_values(clinic, patient_id, insert) for insert in result.difference.inserts]
+    at = rows.origin.at
+    rows.reminders += [reminder_values(clinic, patient_id, insert, at) for insert in result.difference.inserts]
 
 
 def _add_plan(

@@ -197,7 +197,7 @@ def undo(clinic: Clinic, actor: str, batch_id: UUID) -> UndoReport:
             audit.record(session, "treatment.cancelled", "treatment", treatment.id, treatment.patient_id, ["status"])
             if treatment.patient_id not in untouched:
                 touched.add(treatment.patient_id)
-                treatment.status = TreatmentStatus.CANCELLED
+                treatment.status, treatment.unsigned_since = TreatmentStatus.CANCELLED, None
                 stored_treatments.add_note(
                     session, treatment.patient_id, "Treatment cancelled: its import was undone", treatment.id
                 )

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from db import audit
 from db import patients as stored
 from db.records import Patient
-from db.reminders import void_claims
-from db.states import AddressFactKind, Level, StopReason, Topic
+from db.reminders import settle_all, void_claims
+from db.states import AddressFactKind, Level, Reason, StopReason, Topic
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.entries import NOTE_LENGTH, PatientForm, check_change, check_patient, clean_text, read_reason
@@ -68,6 +68,8 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
         warnings = []
         if email and any(row.id != patient.id for row in stored.list_by_email(session, email)):
             warnings.append("another patient has the same e-mail address; mails to both will reach it")
+        if email and email != patient.email:
+            settle_all(session, patient.id, Reason.REFUSED)
         stored.change_patient(session, patient, fields)
         void_claims(session, patient.id)
         audit.record(session, "patient.changed", "patient", patient.id, patient.id, values.keys())
@@ -91,6 +93,8 @@ def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note:
     with clinic.store.write(actor, clinic.clock.now()) as session:
         patient = lock(session, patient_id)
         stored.add_stop(session, patient.id, reason, cleaned or None)
+        if reason in (StopReason.DECEASED, StopReason.LEFT):
+            settle_all(session, patient.id)
         audit.record(session, "patient.stopped", "patient", patient.id, patient.id, ["stop"])
         session.flush()
         replan(session, clinic, patient.id)

@@ -223,7 +223,7 @@ def cancel(clinic: Clinic, actor: str, treatment_id: UUID, reason: str) -> Patie
         treatment = lock(session, treatment_id)
         if treatment.status is TreatmentStatus.CANCELLED:
             raise Refused("the treatment is cancelled already")
-        treatment.status = TreatmentStatus.CANCELLED
+        treatment.status, treatment.unsigned_since = TreatmentStatus.CANCELLED, None
         stored.add_note(session, treatment.patient_id, f"Treatment cancelled: {why}", treatment.id)
         audit.record(session, "treatment.cancelled", "treatment", treatment.id, treatment.patient_id, ["status"])
         return replan(session, clinic, treatment.patient_id)
@@ -276,7 +276,7 @@ def reassign(
             treatment.protocol_key, content.treated_local, past=plan.past_override, age_override=age_override
         )
         moved = start(session, target, shelved, entry, form, keeps_earlier(shelved, there, replaces))
-        treatment.status = TreatmentStatus.CANCELLED
+        treatment.status, treatment.unsigned_since = TreatmentStatus.CANCELLED, None
         treatment.reassigned_to_id = moved.treatment_id
         sent = [row for row, _ in list_reminders(session, ReminderState.SENT, treatment_id=treatment.id)]
         note = f"Treatment reassigned to another patient: {why}"

@@ -289,7 +289,7 @@ def test_a_row_leaves_what_entering_by_hand_leaves(desk: Desk, tmp_path: Path) -
 def rows_of(session: Any, model: Any, patient_id: UUID) -> list[dict[str, Any]]:
     """The rows of a patient without what differs from row to row."""
     owner = model.id if model is Patient else model.patient_id
-    differing = ("id", "patient_id", "treatment_id", "care_plan_id", "message_id", "import_batch_id")
+    differing = ("id", "patient_id", "treatment_id", "care_plan_id", "message_id", "import_batch_id", "unsigned_since")
     rows = session.scalars(select(model).where(owner == patient_id))
     found = [
         {

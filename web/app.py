@@ -8,23 +8,48 @@ from typing import Final
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from scheduler.accounts.front_door import FrontDoor
+from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
-from web.doors import Permission, Route, guard, is_this_machine
+from web import account_pages, door_pages
+from web.assets import asset
+from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, sign_in_path
 from web.health import health
 from web.outbox_pages import mail_html, mail_page, outbox_page
-from web.pages import Envelope, problem, stylesheet
-from web.status_page import status_page
+from web.pages import Envelope, page, problem
+from web.pulse import pulse_fragment
 
 ROUTES: Final = (
-    Route("/health", "GET", Permission.ANYONE, health),
-    Route("/", "GET", Permission.THIS_MACHINE, status_page),
-    Route("/outbox", "GET", Permission.THIS_MACHINE, outbox_page),
-    Route("/outbox/{name}", "GET", Permission.THIS_MACHINE, mail_page),
-    Route("/outbox/{name}/html", "GET", Permission.THIS_MACHINE, mail_html),
-    Route("/static/aftercare.css", "GET", Permission.THIS_MACHINE, stylesheet),
+    Route("/health", "GET", Open.ANYONE, health),
+    Route("/static/{digest}/{name}", "GET", Open.ANYONE, asset),
+    # getting in and out
+    Route("/", "GET", Open.AT_THE_DOOR, door_pages.root),
+    Route("/sign-in", "GET", Open.AT_THE_DOOR, door_pages.sign_in_page),
+    Route("/sign-in", "POST", Open.AT_THE_DOOR, door_pages.sign_in),
+    Route("/join/{token}", "GET", Open.AT_THE_DOOR, door_pages.join_page),
+    Route("/join/{token}", "POST", Open.AT_THE_DOOR, door_pages.join),
+    Route("/sign-in/code", "GET", Open.HALF_IN, door_pages.code_page),
+    Route("/sign-in/code", "POST", Open.HALF_IN, door_pages.give_code),
+    Route("/account/second-factor", "GET", Open.HALF_IN, account_pages.factor_page),
+    Route("/account/second-factor", "POST", Open.HALF_IN, account_pages.set_factor),
+    Route("/sign-out", "POST", Open.HALF_IN, door_pages.sign_out, while_locked=True),
+    Route("/lock", "POST", Right.OWN, door_pages.lock, while_locked=True),
+    Route("/unlock", "POST", Right.OWN, door_pages.unlock, while_locked=True),
+    Route("/switch", "GET", Right.OWN, door_pages.switch_page, while_locked=True),
+    Route("/pulse", "GET", Right.OWN, pulse_fragment, passive=True, while_locked=True),
+    # one's own account
+    Route("/account", "GET", Right.OWN, account_pages.account_page),
+    Route("/account/secrets", "POST", Right.OWN, account_pages.change_secrets),
+    Route("/account/address", "POST", Right.OWN, account_pages.change_address),
+    Route("/account/sign-out-everywhere", "POST", Right.OWN, account_pages.sign_out_everywhere),
+    Route("/account/sessions/{session_id}/end", "POST", Right.OWN, account_pages.end_session),
+    # the outbox folder, while no mail server is set
+    Route("/outbox", "GET", Right.RECORD, outbox_page),
+    Route("/outbox/{name}", "GET", Right.RECORD, mail_page),
+    Route("/outbox/{name}/html", "GET", Right.RECORD, mail_html),
 )
 
 
@@ -32,17 +57,21 @@ class PermissionMissing(Exception):
     """A route does not say who may use it: a fault of the program, found before it answers anyone."""
 
 
-def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES) -> FastAPI:
+def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor | None = None) -> FastAPI:
     """The app over one clinic. Raises `PermissionMissing` when a route has no permission.
 
     Endpoints are plain functions: FastAPI runs them in threads, and the event loop stays free for sending.
     """
     app = FastAPI(title="Aftercare", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.clinic = clinic
-    app.state.open_paths = frozenset(route.path for route in routes if route.permission is Permission.ANYONE)
+    app.state.door = door or FrontDoor(clinic)
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(RequestValidationError, _answer_unknown)
+    app.add_exception_handler(SignInFirst, _answer_sign_in)
+    app.add_exception_handler(Locked, _answer_locked)
+    app.add_exception_handler(NotAllowed, _answer_not_allowed)
+    app.add_exception_handler(NotEncrypted, _answer_not_encrypted)
     for route in routes:
         if route.permission is None:
             raise PermissionMissing(f"{route.method} {route.path} does not declare who may use it")
@@ -50,7 +79,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES) -> FastAPI:
             route.path,
             route.endpoint,
             methods=["GET", "HEAD"] if route.method == "GET" else [route.method],
-            dependencies=[Depends(guard(route.permission))],
+            dependencies=[Depends(guard(route))],
             response_model=None,
             include_in_schema=False,
         )
@@ -59,13 +88,36 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES) -> FastAPI:
 
 def _answer_problem(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 405 and not (is_this_machine(request) or request.url.path in request.app.state.open_paths):
-        return problem(404)  # a 405 would tell that the page exists
-    answer = problem(status)
+    answer = problem(404 if status == 405 else status)  # a 405 would tell that the page exists
     if isinstance(error, HTTPException):
         answer.headers.update(error.headers or {})
+        del answer.headers["allow"]
     return answer
 
 
-def _answer_invalid(request: Request, error: Exception) -> Response:
-    return problem(400)  # FastAPI's own answer repeats what was sent
+def _answer_unknown(request: Request, error: Exception) -> Response:
+    return problem(404)  # an id in the path that is none; FastAPI's own answer repeats what was sent
+
+
+def _answer_sign_in(request: Request, error: Exception) -> Response:
+    present = error.present if isinstance(error, SignInFirst) else None
+    path = "/sign-in/code" if present is not None else sign_in_path(request)
+    if "hx-request" in request.headers:
+        return Response(status_code=401, headers={"HX-Redirect": path})
+    return RedirectResponse(path, 303)
+
+
+def _answer_locked(request: Request, error: Exception) -> Response:
+    if not isinstance(error, Locked):
+        raise error
+    if "hx-request" in request.headers:
+        return Response(status_code=423)  # the script on the page shows the lock over what was typed
+    return door_pages.locked_page(request, error.present, error.problem)
+
+
+def _answer_not_allowed(request: Request, error: Exception) -> Response:
+    return page(request, "not_allowed.html", 403)
+
+
+def _answer_not_encrypted(request: Request, error: Exception) -> Response:
+    return page(request, "not_encrypted.html", 403)

@@ -1,62 +1,191 @@
-"""Who may open which page: the permissions, and what makes a request one of this machine.
+"""Who may open which page: what each route asks for, and how a request is held against it.
 
-The table of the pages themselves is in `web.app`.
+The table of the pages is in `web.app`; what a role may do is in `scheduler.accounts.rights`.
 """
 
 import ipaddress
-import re
-from collections.abc import Callable
+import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
+from urllib.parse import quote, urlsplit
 
 from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
 
-# A page of another site can give its own name the address 127.0.0.1 (DNS rebinding): the name asked for has to be ours.
-_LOCAL_HOST: Final = re.compile(r"(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
-# A proxy on this machine connects from 127.0.0.1 for people elsewhere, and these are what it adds.
-_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+from scheduler.accounts.front_door import FrontDoor, Present, SignInAgain
+from scheduler.accounts.rights import Right
+from scheduler.errors import Refused
+from web import cookies
+from web.forms import PROOF, read_body
+
+FORM_BYTES: Final = 256 * 1024  # a long text with room; a page says when it takes more
+# A proxy connects from its own address for people elsewhere, and these are what it adds.
+_FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "x-forwarded-proto")
 
 
-class Permission(StrEnum):
-    """What a request must be before its page is made."""
+class Open(StrEnum):
+    """What a page may ask for below a right."""
 
     ANYONE = "anyone"  # nothing about a patient is in the answer
-    THIS_MACHINE = "this_machine"  # a browser on this machine that asked for this machine by name
+    AT_THE_DOOR = "at_the_door"  # not signed in, over a connection that nobody listens to
+    HALF_IN = "half_in"  # the password was right; the second factor is still to be given or set up
+
+
+Permission = Open | Right
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the table: `GET` answers `HEAD` too. Without a permission the program refuses to start."""
+    """One line of the table: `GET` answers `HEAD` too. Without a permission the program refuses to start.
+
+    `passive`: asked by a page itself, so it is no sign that somebody is there. `while_locked`: also behind the lock.
+    """
 
     path: str
     method: Literal["GET", "POST"]
     permission: Permission | None
     endpoint: Callable[..., Any]
+    passive: bool = False
+    while_locked: bool = False
+    most_bytes: int = FORM_BYTES
 
 
-def permits(permission: Permission, request: Request) -> bool:
-    """Whether a request may see what stands behind a permission."""
-    return permission is Permission.ANYONE or is_this_machine(request)
+class SignInFirst(Exception):
+    """Nobody is signed in, or the session is over. `half`: only the second factor is missing."""
+
+    def __init__(self, present: Present | None = None) -> None:
+        super().__init__()
+        self.present = present
 
 
-def is_this_machine(request: Request) -> bool:
-    """Whether client and `Host` are loopback and no proxy stands between."""
-    if request.client is None or not _is_loopback(request.client.host):
-        return False
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    return _LOCAL_HOST.fullmatch(request.headers.get("host", "")) is not None
+class Locked(Exception):
+    """The browser is locked: its person has to give her PIN. `problem` says why it is still locked."""
+
+    def __init__(self, present: Present, problem: str | None = None) -> None:
+        super().__init__()
+        self.present = present
+        self.problem = problem
 
 
-def guard(permission: Permission) -> Callable[[Request], None]:
-    """A dependency that answers 404 to whom the page does not exist for: a 403 would tell that there is one."""
+class NotAllowed(Exception):
+    """She is signed in and may not do this."""
 
-    def check(request: Request) -> None:
-        if not permits(permission, request):
-            raise HTTPException(404)
+
+class NotEncrypted(Exception):
+    """A page for staff was asked for over a connection that others can read."""
+
+
+def door_of(request: Request) -> FrontDoor:
+    """The front door of this app."""
+    door: FrontDoor = request.app.state.door
+    return door
+
+
+def me_of(request: Request) -> Present:
+    """Who is at work: the guard has let her in."""
+    present: Present = request.state.me
+    return present
+
+
+def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
+    """The dependency that lets a request through to its page, or raises what stands in its way."""
+
+    async def check(request: Request) -> None:
+        request.state.me = None
+        await read_body(request, route.most_bytes)
+        if route.permission is Open.ANYONE:
+            return
+        if not is_private(request):
+            raise NotEncrypted
+        if request.method == "POST" and not came_from_here(request):
+            raise HTTPException(403)
+        await run_in_threadpool(_let_in, request, route)
 
     return check
+
+
+def _let_in(request: Request, route: Route) -> None:
+    door, token = door_of(request), cookies.read(request, cookies.SESSION)
+    present = door.who(token)
+    if route.permission is Open.AT_THE_DOOR:
+        request.state.me = present
+        return
+    if present is None or token is None:
+        raise SignInFirst
+    if not present.complete and route.permission is not Open.HALF_IN:
+        raise SignInFirst(present)
+    request.state.me = present
+    if request.method == "POST" and not _carries_token(request, door.form_token(token)):
+        raise HTTPException(403)
+    if isinstance(route.permission, Right) and not present.may(route.permission):
+        raise NotAllowed
+    if present.locked and present.complete and not route.while_locked:
+        _unlock(request, door, present)
+    elif not route.passive and not present.locked:
+        door.touch(present)
+
+
+def _unlock(request: Request, door: FrontDoor, present: Present) -> None:
+    """A locked page that sends its form again brings the PIN with it."""
+    if request.state.pin is None:
+        raise Locked(present)
+    try:
+        door.unlock(present, request.state.pin)
+    except SignInAgain:
+        raise SignInFirst from None
+    except Refused as wrong:
+        raise Locked(present, str(wrong)) from None
+
+
+def _carries_token(request: Request, expected: str) -> bool:
+    sent = request.headers.get("x-form-token") or request.state.form.get(PROOF)
+    return isinstance(sent, str) and secrets.compare_digest(sent.encode(), expected.encode())
+
+
+def came_from_here(request: Request) -> bool:
+    """Whether a browser says that one of our own pages sent this (OWASP: Origin and Sec-Fetch-Site)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    if origin is None:
+        return site is not None or "cookie" not in request.headers  # a program, not a browser with a session
+    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+
+
+def is_private(request: Request) -> bool:
+    """Whether nobody on the way can read it: from this machine itself, or through a proxy that says TLS."""
+    if any(name in request.headers for name in _FORWARDED):
+        return cookies.is_encrypted(request)
+    return request.client is not None and _is_loopback(request.client.host)
+
+
+def address_of(request: Request) -> str:
+    """Whom tries are counted against: the client, or who a proxy on this machine says it is."""
+    client = request.client.host if request.client else "unknown"
+    if _is_loopback(client):
+        forwarded = request.headers.get("x-forwarded-for", "")
+        return forwarded.rpartition(",")[2].strip() or client
+    return client
+
+
+def local_path(wanted: str) -> str:
+    """A path of our own to go on to; Today for anything else, so that no link leads elsewhere through us."""
+    parts = urlsplit(wanted)
+    fine = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    if not fine or any(ord(letter) < 0x21 for letter in wanted) or "\\" in wanted:
+        return "/today"
+    return wanted
+
+
+def sign_in_path(request: Request) -> str:
+    """The sign-in page that leads back here; after a form, to where forms are read."""
+    if request.method != "GET":
+        return "/sign-in"
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return "/sign-in" if here in ("/", "/today") else f"/sign-in?next={quote(here)}"
 
 
 def _is_loopback(host: str) -> bool:

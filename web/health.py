@@ -4,7 +4,6 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.states import ReminderState
 from scheduler.health import examine
 from scheduler.logs import log
 from web.pages import clinic_of
@@ -37,8 +36,8 @@ def health(request: Request) -> JSONResponse:
             "oldest_due_seconds": found.oldest_due_seconds,
             "heartbeat_age_seconds": found.heartbeat_age_seconds,
             "unknown": found.unknown,
-            "held": found.counts[ReminderState.HELD],
-            "failed": found.counts[ReminderState.FAILED],
+            "held": sum(found.held.values()),
+            "failed": found.failed,
         },
         503 if found.stalled else 200,
     )

@@ -54,7 +54,7 @@ def outbox_page(request: Request) -> HTMLResponse:
     _refuse_with_server(clinic)
     mails = list_heads(clinic, SHOWN + 1)
     folder = str(clinic.settings.outbox)
-    return page("outbox.html", mails=mails[:SHOWN], more=len(mails) > SHOWN, folder=folder, to_folder=True)
+    return page(request, "outbox.html", mails=mails[:SHOWN], more=len(mails) > SHOWN, folder=folder)
 
 
 def mail_page(request: Request, name: str) -> HTMLResponse:
@@ -63,6 +63,7 @@ def mail_page(request: Request, name: str) -> HTMLResponse:
     message = _read(clinic, name)
     subject, to, written = _head(message, clinic, clinic.clock.now())
     return page(
+        request,
         "mail.html",
         name=name,
         subject=subject,
@@ -71,7 +72,6 @@ def mail_page(request: Request, name: str) -> HTMLResponse:
         written=written,
         text=_part(message, "plain"),
         has_html=bool(_part(message, "html")),
-        to_folder=True,
     )
 
 

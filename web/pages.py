@@ -1,42 +1,68 @@
-"""Answers as bytes: pages from templates, neutral error pages, and the headers that every answer carries.
+"""Answers as bytes: pages from templates in their frame, fragments, neutral error pages, the headers of every answer.
 
 What a page shows is put together in the file of its noun; who may see it is in `web.doors`.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from scheduler.accounts.front_door import Present
+from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.logs import log
-
-FOLDER: Final = Path(__file__).resolve().parent.parent / "templates" / "web"
+from web import cookies
+from web.assets import FOLDER, asset_path
+from web.pulse import Pulse, read_pulse
+from web.sentences import DONE
+from web.times import Say
 
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; frame-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # never to another host; our own pages read where a form came from
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
 _SENTENCES: Final = {
-    400: "This request is not right.",
+    400: "This request is not right. Go back, load the page again and try once more.",
+    403: "This was not sent from a page of this session. Load the page again and try once more.",
     404: "There is nothing here.",
     405: "This page can only be read.",
-    500: "This page could not be made. The service goes on; its log says more.",
+    411: "This request is not right.",
+    413: "What was sent is too large.",
+    415: "This request is not right.",
+    500: "This page could not be made. Nothing was changed. The service goes on; its log says more.",
 }
+_NAVIGATION: Final = (
+    ("/today", "Today", Right.DESK),
+    ("/patients", "Patients", Right.DESK),
+    ("/reminders", "Reminders", Right.DESK),
+    ("/protocols", "Protocols", Right.LIBRARY),
+)
+_MORE: Final = (
+    ("/import", "Import", Right.IMPORT),
+    ("/lots", "Lots", Right.LOTS),
+    ("/audit", "Audit trail", Right.TRAIL),
+    ("/staff", "Staff", Right.STAFF),
+    ("/settings", "Settings", Right.STAFF),
+)
 
-_ENVIRONMENT = Environment(
+_ENVIRONMENT: Final = Environment(
     loader=FileSystemLoader(FOLDER),
     autoescape=True,
     undefined=StrictUndefined,
@@ -45,30 +71,104 @@ _ENVIRONMENT = Environment(
 )
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What stands around every page: who is at work, the pulse, where she can go, and the words of dates."""
+
+    request: Request
+    clinic: Clinic
+    me: Present | None
+    now: datetime
+
+    @cached_property
+    def say(self) -> Say:
+        """Dates and ages as people say them, in the clinic's time."""
+        return Say(self.clinic, self.now)
+
+    @cached_property
+    def pulse(self) -> Pulse:
+        """Whether the service lives."""
+        return read_pulse(self.clinic)
+
+    @cached_property
+    def form_token(self) -> str:
+        """What every form carries."""
+        token = cookies.read(self.request, cookies.SESSION)
+        return self.request.app.state.door.form_token(token) if token and self.me else ""
+
+    @property
+    def to_folder(self) -> bool:
+        """Whether nothing is e-mailed at all."""
+        return self.clinic.settings.smtp_host is None
+
+    @property
+    def links(self) -> list[tuple[str, str, bool]]:
+        """Where she can go: address, words, whether she is there."""
+        return self._links(_NAVIGATION)
+
+    @property
+    def more_links(self) -> list[tuple[str, str, bool]]:
+        """What she needs less often."""
+        return self._links(_MORE)
+
+    @property
+    def done(self) -> str | None:
+        """What the last form did, when this page was led to by it."""
+        return DONE.get(self.request.query_params.get("done", ""))
+
+    def may(self, right: str) -> bool:
+        """Whether she has a right."""
+        return self.me is not None and self.me.may(Right(right))
+
+    def _links(self, all_links: tuple[tuple[str, str, Right], ...]) -> list[tuple[str, str, bool]]:
+        here = self.request.url.path
+        return [
+            (path, words, here == path or here.startswith(path + "/"))
+            for path, words, right in all_links
+            if self.me is not None and self.me.may(right)
+        ]
+
+
 def clinic_of(request: Request) -> Clinic:
     """The clinic whose pages these are."""
     clinic: Clinic = request.app.state.clinic
     return clinic
 
 
-def page(template: str, /, **values: object) -> HTMLResponse:
-    """The template of that name, filled in; every value is escaped."""
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(values))
+def page(request: Request, template: str, status: int = 200, /, **values: object) -> HTMLResponse:
+    """The template of that name in the frame, filled in; every value is escaped."""
+    return HTMLResponse(_render(request, template, values), status)
+
+
+def fragment(request: Request, template: str, /, **values: object) -> HTMLResponse:
+    """A part of a page, for one that is open already."""
+    return HTMLResponse(_render(request, template, values), headers={"Vary": "HX-Request"})
+
+
+def go_to(path: str, done: str | None = None) -> RedirectResponse:
+    """After a form: the page it leads to, which says what was done (a key of `web.sentences.DONE`)."""
+    if done is not None:
+        path = f"{path}{'&' if '?' in path else '?'}done={done}"
+    return RedirectResponse(path, 303)
+
+
+def download(content: bytes, media_type: str, name: str) -> Response:
+    """A file to keep. `name` is ours and holds nothing about a patient."""
+    return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 def problem(status: int) -> HTMLResponse:
     """A neutral page: it tells neither what is wrong inside nor what else there is."""
     title = HTTPStatus(status).phrase
     sentence = _SENTENCES.get(status, title + ".")
-    return HTMLResponse(
-        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{title}</title><p>{sentence}</p></html>\n',
-        status,
-    )
+    text = _ENVIRONMENT.get_template("problem.html").render(title=title, sentence=sentence, asset_path=asset_path)
+    return HTMLResponse(text, status)
 
 
-def stylesheet() -> Response:
-    """The one stylesheet of all pages."""
-    return Response((FOLDER / "aftercare.css").read_bytes(), media_type="text/css")
+def _render(request: Request, template: str, values: Mapping[str, Any]) -> str:
+    clinic = clinic_of(request)
+    frame = Frame(request, clinic, getattr(request.state, "me", None), clinic.clock.now())
+    return _ENVIRONMENT.get_template(template).render(frame=frame, say=frame.say, asset_path=asset_path, **values)
 
 
 class Envelope:

@@ -3,8 +3,12 @@
 Dates in mails, in the patient's language, are in `scheduler.dates`.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from functools import cached_property
 
+from db.accounts import list_members
+from scheduler.accounts.front_door import actor_name
+from scheduler.clinic import Clinic
 from scheduler.local_time import to_wall
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
@@ -40,3 +44,54 @@ def age(seconds: float) -> str:
             count = whole // length
             return f"1 {unit}" if count == 1 else f"{count} {unit}s"
     return "0 seconds"
+
+
+class Say:
+    """Instants, dates and people in the words of one page: its clinic's zone, its present moment."""
+
+    def __init__(self, clinic: Clinic, now: datetime) -> None:
+        self._clinic = clinic
+        self.zone = clinic.settings.clinic_time_zone
+        self.now = now
+        self.today = to_wall(now, self.zone).date()
+
+    def when(self, instant: datetime | None) -> str:
+        """`today 10:30`, `Tuesday 8 December 10:30`."""
+        return "" if instant is None else when(instant, self.now, self.zone)
+
+    def day(self, instant: datetime | None) -> str:
+        """`Monday 23 November`, `today`."""
+        return "" if instant is None else self.on(to_wall(instant, self.zone).date())
+
+    def time(self, instant: datetime) -> str:
+        """`10:30`."""
+        return f"{to_wall(instant, self.zone):%H:%M}"
+
+    def on(self, day: date | None) -> str:
+        """`Monday 23 November`; today, tomorrow and yesterday by name; the year only when it is another."""
+        if day is None:
+            return ""
+        named = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get((day - self.today).days)
+        return named or self.full_date(day)
+
+    def full_date(self, day: date) -> str:
+        """`Monday 23 November`; the year only when it is another."""
+        year = "" if day.year == self.today.year else f" {day.year}"
+        return f"{day:%A} {day.day} {day:%B}{year}"
+
+    def wall(self, text: str) -> str:
+        """A wall time as it was entered (`2026-11-23T10:30:00`): `Monday 23 November 10:30`."""
+        entered = datetime.fromisoformat(text)
+        return f"{self.on(entered.date())} {entered:%H:%M}"
+
+    def who(self, actor: str) -> str:
+        """An actor as people know her: a member of staff by her name, everything else as recorded."""
+        return self._names.get(actor, actor.removeprefix("cli:"))
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        with self._clinic.store.read() as session:
+            return {actor_name(member.login): member.name for member in list_members(session)} | {
+                "service": "the service",
+                "nobody": "nobody",
+            }

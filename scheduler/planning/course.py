@@ -36,6 +36,8 @@ class Course:
     partner_released: Event | None  # None while not released, after it was revoked, or when not wanted
     partner_revoked: bool
     partner_not_wanted: bool
+    partner_wanted: Event | None  # she wants the next part, and it waits for a clinician's release
+    call_asked: Event | None  # she asked for a call, and nobody has closed it
     healing_cleared: Event | None
     session_booked: bool
     complication: bool
@@ -56,13 +58,23 @@ def later(moment: Moment, span: Span) -> Moment:
 def follow(plan: PlanFacts) -> Course:
     """Fold the events of a plan.
 
-    Facts about one thing that undo each other (complication and resolved, hold and resume, released and revoked)
-    count by when they happened, so the order of entering them does not matter. Bookings count by when they were
-    recorded: their own time is the visit's.
+    Facts about one thing that undo each other (complication and resolved, hold and resume, released and revoked, a
+    call asked for and closed) count by when they happened, so the order of entering them does not matter. Bookings
+    count by when they were recorded: their own time is the visit's.
     """
     happened = sorted(plan.events, key=lambda event: (event.at.instant, event.recorded_at, event.id))
     recorded = sorted(plan.events, key=lambda event: (event.recorded_at, event.id))
     partner = _last(happened, EventKind.PARTNER_RELEASED, EventKind.PARTNER_REVOKED, EventKind.PARTNER_NOT_WANTED)
+    wish = _last(
+        happened,
+        EventKind.PARTNER_WANTED,
+        EventKind.PARTNER_RELEASED,
+        EventKind.PARTNER_REVOKED,
+        EventKind.PARTNER_NOT_WANTED,
+    )
+    released = partner if partner and partner.kind is EventKind.PARTNER_RELEASED else None
+    wanted = wish if wish and wish.kind is EventKind.PARTNER_WANTED and released is None else None
+    call = _last(happened, EventKind.CALL_REQUESTED, EventKind.CALL_CLOSED)
     trouble = _last(happened, EventKind.COMPLICATION, EventKind.COMPLICATION_RESOLVED)
     hold = _last(happened, EventKind.HOLD, EventKind.RESUME)
     kinds = {event.kind for event in plan.events}
@@ -72,9 +84,11 @@ def follow(plan: PlanFacts) -> Course:
             for place, rule in enumerate(plan.protocol.reviews, start=1)
         },
         solo_started=_last(recorded, EventKind.SOLO_STARTED),
-        partner_released=partner if partner and partner.kind is EventKind.PARTNER_RELEASED else None,
+        partner_released=released,
         partner_revoked=bool(partner and partner.kind is EventKind.PARTNER_REVOKED),
-        partner_not_wanted=bool(partner and partner.kind is EventKind.PARTNER_NOT_WANTED),
+        partner_not_wanted=bool(partner and partner.kind is EventKind.PARTNER_NOT_WANTED and wanted is None),
+        partner_wanted=wanted,
+        call_asked=call if call and call.kind is EventKind.CALL_REQUESTED else None,
         healing_cleared=_last(recorded, EventKind.HEALING_CLEARED),
         session_booked=EventKind.SESSION_BOOKED in kinds,
         complication=bool(trouble and trouble.kind is EventKind.COMPLICATION),

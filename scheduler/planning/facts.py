@@ -77,6 +77,7 @@ class PatientFacts:
     consent: Mapping[Topic, bool] = field(default_factory=dict)
     stopped: StopReason | None = None
     birth_date: date | None = None
+    asked_for_call: bool = False  # from the events of any of her plans
 
 
 @dataclass(frozen=True, slots=True)

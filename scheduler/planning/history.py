@@ -43,6 +43,11 @@ class History:
         return Forced(sends[-1], by_person=True) if sends else None
 
     @property
+    def reopened(self) -> bool:
+        """Whether a person took back that it was done or cancelled."""
+        return any(decision.kind is DecisionKind.REOPEN for decision in self.words)
+
+    @property
     def last_word(self) -> DecisionKind | None:
         """Whether a person last held it or gave it back."""
         return next((decision.kind for decision in reversed(self.words) if decision.kind in _WORDS), None)
@@ -120,8 +125,11 @@ def _cancelled_by_facts(row: Stored) -> bool:
 def _asks_again(decision: Decision, base: Stored) -> bool:
     """Whether a decision about an ended row asks for another one, rather than having led to that end.
 
-    After a message was sent, done by hand or cancelled by a person, only "send again" does.
+    After a message was sent, done by hand or cancelled by a person, only "send again" does; after the last two also
+    that it was not so after all.
     """
+    if decision.kind is DecisionKind.REOPEN:
+        return base.state in (ReminderState.DONE, ReminderState.CANCELLED) and decision.at >= base.changed_at
     if decision.kind is DecisionKind.SEND_AGAIN:
         return True
     if base.state not in (ReminderState.FAILED, ReminderState.MISSED):

@@ -43,6 +43,14 @@ class ReviewRow:
     open: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Since when a care plan waits for a person: for a call to her, for the release of the next part."""
+
+    call_asked_at: datetime | None = None
+    release_asked_at: datetime | None = None
+
+
 @dataclass(slots=True)
 class PatientPlan:
     """The result of planning one patient."""
@@ -51,6 +59,7 @@ class PatientPlan:
     difference: Difference
     statuses: Mapping[UUID, CarePlanStatus]
     reviews: Sequence[ReviewRow]
+    waits: Mapping[UUID, Waits]
     ask: Sequence[Question] = field(default_factory=list)  # new questions
     answered: Sequence[Question] = field(default_factory=list)  # open ones that the facts have closed
 
@@ -66,6 +75,7 @@ def plan_patient(
     """Plan one patient at one instant. Planning again with the result stored changes nothing."""
     ordered = sorted(plans, key=_age)
     courses = {plan.id: follow(plan) for plan in ordered}
+    patient = replace(patient, asked_for_call=any(course.call_asked for course in courses.values()))
     taken_over = {plan.id: _superseded_from(plan, ordered) for plan in ordered}
     items = spread(
         [item for plan in ordered for item in wanted(plan, courses[plan.id], patient, rules, taken_over[plan.id])],
@@ -94,6 +104,7 @@ def plan_patient(
         difference=difference,
         statuses=statuses,
         reviews=[row for plan in ordered for row in _review_rows(plan, courses[plan.id], statuses[plan.id])],
+        waits={plan.id: _waits(courses[plan.id], statuses[plan.id], patient) for plan in ordered},
         ask=[question for question in asked if _topic(question) not in known],
         answered=[
             question
@@ -191,6 +202,16 @@ def _status(plan: PlanFacts, course: Course, superseded: bool, alive: bool) -> C
     if course.completed or not alive:
         return CarePlanStatus.COMPLETED
     return CarePlanStatus.ON_HOLD if course.on_hold else CarePlanStatus.ACTIVE
+
+
+def _waits(course: Course, status: CarePlanStatus, patient: PatientFacts) -> Waits:
+    if beyond_reach(patient):
+        return Waits()
+    running = status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+    return Waits(
+        call_asked_at=course.call_asked.at.instant if course.call_asked else None,
+        release_asked_at=course.partner_wanted.at.instant if course.partner_wanted and running else None,
+    )
 
 
 def _review_rows(plan: PlanFacts, course: Course, status: CarePlanStatus) -> Iterable[ReviewRow]:

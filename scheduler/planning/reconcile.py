@@ -124,7 +124,7 @@ def _next_generation(
             forced = _announced(item, base, announce_at)
             if forced is None and not _ahead(item, now):
                 return None
-        elif base is last and not _wanted_after_failing(item, base, said, now):
+        elif base is last and not past.reopened and not _wanted_after_failing(item, base, said, now):
             return None
     born = _born(item, last.generation + 1, past, forced, now, rules)
     return None if born.verdict == _PAST else born
@@ -156,7 +156,7 @@ def _born(item: Wanted, generation: int, past: History, forced: Forced | None, n
     timing = _timing(item, forced, now, rules)
     if item.verdict.state is ReminderState.CANCELLED:
         return Insert(item, generation, timing, item.verdict)
-    rule = Past.SEND if forced else _past(item)
+    rule = Past.SEND if forced or past.reopened else _past(item)
     return Insert(item, generation, timing, _judge_time(timing, _wish(item, past, forced), rule, now))
 
 

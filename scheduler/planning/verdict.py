@@ -121,6 +121,8 @@ def _review_completed(step: Step, review: ReviewState | None, course: Course) ->
 def _holds(step: Step, plan: PlanFacts, course: Course, patient: PatientFacts) -> Reason | None:
     if course.complication and StopOn.COMPLICATION in step.stop_on:
         return Reason.COMPLICATION
+    if patient.asked_for_call and step.audience is Audience.PATIENT and _of_the_course(step):
+        return Reason.ASKED_FOR_CALL
     if course.on_hold:
         return Reason.HOLD
     minimum = plan.protocol.minimum_age
@@ -138,6 +140,11 @@ def _holds(step: Step, plan: PlanFacts, course: Course, patient: PatientFacts) -
     if _consent(step, patient) is None:
         return Reason.CONSENT_MISSING
     return _ADDRESS_HOLDS.get(patient.address)
+
+
+def _of_the_course(step: Step) -> bool:
+    """What waits while she waits for a call: the plan followed at home; visits and aftercare go on."""
+    return step.kind is StepKind.EXERCISE or step.phase is Phase.PARTNER
 
 
 def _consent(step: Step, patient: PatientFacts) -> bool | None:

@@ -1,0 +1,1 @@
+"""Staff: who has an account, what she may do, and how she gets in. What she does is in the use cases beside."""

@@ -1,0 +1,152 @@
+"""Staff with accounts for the tests of the pages, and a browser each: a client that keeps cookies and sends tokens."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pyotp
+from fastapi import FastAPI
+
+from db import accounts as stored
+from db.staff import StaffMember
+from db.states import Role
+from scheduler.accounts import passwords
+from scheduler.accounts.front_door import FrontDoor, Opened
+from scheduler.clinic import Clinic
+from scheduler.clock import FastClock
+from web.app import make_app
+
+PASSWORD = "seven wet green umbrellas"
+PIN = "2846"
+HOST = "127.0.0.1:8000"
+# The machine's clock of these tests: sessions live by it, not by the clinic's.
+MACHINE_START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One person of staff as the tests know her."""
+
+    id: UUID
+    login: str
+    roles: tuple[Role, ...]
+    totp: str | None = None
+
+
+class Staffed:
+    """A clinic with its pages, a door whose clock a test moves, and people who come in by it."""
+
+    def __init__(self, clinic: Clinic, asks_second_factor: bool = False) -> None:
+        self.clinic = clinic
+        self.machine = FastClock(MACHINE_START, speed=0)
+        self.door = FrontDoor(clinic, self.machine, asks_second_factor)
+        self.app: FastAPI = make_app(clinic, door=self.door)
+
+    def hire(self, login: str, *roles: Role, totp: bool = False, email: str | None = None) -> Account:
+        """An account with the tests' password and PIN."""
+        secret = pyotp.random_base32() if totp else None
+        key = self.clinic.store.vault.ring.tokens
+        with self.clinic.store.write("test", self.clinic.clock.now()) as session:
+            member = stored.add_member(session, login, login.title(), roles, email)
+            member.password_hash, member.pin_hash = _password_hash(key), _pin_hash(key)
+            if secret:
+                stored.seal_totp(session, member, secret)
+                member.totp_confirmed = True
+            return Account(member.id, login, roles, secret)
+
+    def browser(self) -> "Browser":
+        """A browser that nobody has signed in with."""
+        return Browser(self)
+
+    def at_work(self, login: str, *roles: Role) -> "Browser":
+        """A new person, signed in."""
+        account = self.hire(login, *roles)
+        browser = self.browser()
+        browser.take(self.door.open_for(account.id, None, "Tests"))
+        return browser
+
+    def member(self, account: Account) -> StaffMember:
+        """Her row."""
+        with self.clinic.store.read() as session:
+            return session.get_one(StaffMember, account.id)
+
+
+class Browser:
+    """A browser as the pages see one: cookies, `Origin`, the token of its session in every form. No redirects."""
+
+    def __init__(self, staffed: Staffed) -> None:
+        self._staffed = staffed
+        self.cookies: dict[str, str] = {}
+
+    def take(self, opened: Opened) -> None:
+        """Keep the cookies of a session."""
+        self.cookies |= {"aftercare-session": opened.token, "aftercare-device": opened.device_token}
+
+    @property
+    def token(self) -> str:
+        """The form token of its session."""
+        return self._staffed.door.form_token(self.cookies.get("aftercare-session", ""))
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """Ask for a page."""
+        return await self.send("GET", path, headers=headers)
+
+    async def post(
+        self, path: str, data: Mapping[str, str | Sequence[str]] | None = None, token: bool = True, **more: Any
+    ) -> httpx.Response:
+        """Send a form."""
+        values: dict[str, Any] = dict(data or {})
+        if token and "aftercare-session" in self.cookies:
+            values.setdefault("form_token", self.token)
+        headers = {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin", **more.pop("headers", {})}
+        return await self.send("POST", path, data=values, headers=headers, **more)
+
+    async def send(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> httpx.Response:
+        """Any request."""
+        transport = httpx.ASGITransport(self._staffed.app, client=("127.0.0.1", 40_000))
+        async with httpx.AsyncClient(
+            transport=transport, base_url=f"http://{HOST}", cookies=self.cookies, trust_env=False
+        ) as client:
+            answer = await client.request(method, path, headers=dict(headers or {}), **more)
+        for name, value in answer.cookies.items():
+            self.cookies[name] = value
+        if any(
+            line.startswith("aftercare-session=") and "Max-Age=0" in line
+            for line in answer.headers.get_list("set-cookie")
+        ):
+            self.cookies.pop("aftercare-session", None)
+        return answer
+
+
+def forms_of(html: str) -> list[tuple[str, dict[str, str]]]:
+    """The action of every form of a page and its hidden fields."""
+    found = []
+    for form in re.findall(r"<form\b[^>]*>.*?</form>", html, re.DOTALL):
+        action = re.search(r'<form\b[^>]*\baction="([^"]*)"', form)
+        hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
+        found.append((action[1] if action else "", dict(hidden)))
+    return found
+
+
+_HASHES: dict[tuple[str, bytes], str] = {}
+
+
+def _password_hash(key: bytes) -> str:
+    return _hash(PASSWORD, key)
+
+
+def _pin_hash(key: bytes) -> str:
+    return _hash(PIN, key)
+
+
+def _hash(secret: str, key: bytes) -> str:
+    """Hashing is slow on purpose: once a key."""
+    if (secret, key) not in _HASHES:
+        _HASHES[(secret, key)] = passwords.keep(secret, key)
+    return _HASHES[(secret, key)]
