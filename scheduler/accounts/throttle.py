@@ -3,17 +3,27 @@
 What is waited for is minutes, never for ever: whoever knows a login name must not be able to shut its owner out.
 """
 
+import math
+import threading
+from collections import OrderedDict, deque
+from dataclasses import dataclass
 from typing import Final
-
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from scheduler.clock import Clock
 from scheduler.errors import Refused
 
-PER_PERSON: Final = (RateLimitItemPerMinute(5), RateLimitItemPerHour(20))
-PER_ADDRESS: Final = (RateLimitItemPerMinute(30), RateLimitItemPerHour(300))
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most so many tries within any window of so many seconds."""
+
+    tries: int
+    seconds: int
+
+
+PER_PERSON: Final = (Limit(5, 60), Limit(20, 3_600))
+PER_ADDRESS: Final = (Limit(30, 60), Limit(300, 3_600))
+_LONGEST: Final = 3_600  # seconds after which a try counts nowhere
 
 
 class TooManyTries(Refused):
@@ -27,20 +37,40 @@ class TooManyTries(Refused):
 
 
 class Throttle:
-    """Counts tries in memory, safe from any thread; a restart forgets them."""
+    """Counts tries in memory, safe from any thread; a restart forgets them.
+
+    It goes by the time since boot: a wall clock that is put right neither opens a window nor shuts anyone out.
+    """
 
     def __init__(self, machine: Clock) -> None:
         self._machine = machine
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
+        self._tries: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()  # the last tried comes last
 
-    def count(self, limits: tuple[RateLimitItem, ...], *who: str) -> None:
-        """Count one try. Raises `TooManyTries` when it is one too many."""
-        for limit in limits:
-            if not self._limiter.hit(limit, *who):
-                opens_at, _ = self._limiter.get_window_stats(limit, *who)
-                raise TooManyTries(max(1, int(opens_at - self._machine.now().timestamp()) + 1))
+    def count(self, limits: tuple[Limit, ...], *who: str) -> None:
+        """Count one try. Raises `TooManyTries` when it is one too many; that one is not counted."""
+        with self._lock:
+            now = self._machine.boottime()
+            self._forget_old(now)
+            tries = self._tries.get(who) or deque(maxlen=max(limit.tries for limit in limits))
+            for limit in limits:
+                if len(tries) >= limit.tries:
+                    passed = now - tries[-limit.tries]
+                    if passed < limit.seconds:
+                        raise TooManyTries(math.ceil(limit.seconds - passed))
+            tries.append(now)
+            self._tries[who] = tries
+            self._tries.move_to_end(who)
 
-    def forget(self, limits: tuple[RateLimitItem, ...], *who: str) -> None:
+    def forget(self, *who: str) -> None:
         """The right one got in: what was counted against her is forgotten."""
-        for limit in limits:
-            self._limiter.clear(limit, *who)
+        with self._lock:
+            self._tries.pop(who, None)
+
+    def _forget_old(self, now: float) -> None:
+        """Names and addresses can be made up without end: each is kept for an hour after its last try."""
+        while self._tries:
+            who, tries = next(iter(self._tries.items()))
+            if now - tries[-1] < _LONGEST:
+                return
+            del self._tries[who]
