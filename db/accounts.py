@@ -38,9 +38,9 @@ def add_member(session: Session, login: str, name: str, roles: Iterable[Role], e
     return member
 
 
-def find_member(session: Session, staff_id: UUID) -> StaffMember | None:
-    """The person with that id, or None."""
-    return session.get(StaffMember, staff_id)
+def find_member(session: Session, staff_id: UUID, lock: bool = False) -> StaffMember | None:
+    """The person with that id, or None; locked when she is to be changed after a look at her."""
+    return session.get(StaffMember, staff_id, with_for_update=lock)
 
 
 def find_by_login(session: Session, login: str) -> StaffMember | None:
@@ -51,6 +51,12 @@ def find_by_login(session: Session, login: str) -> StaffMember | None:
 def list_members(session: Session) -> list[StaffMember]:
     """All persons, by name."""
     return list(session.scalars(select(StaffMember).order_by(StaffMember.name, StaffMember.login)))
+
+
+def lock_members(session: Session) -> list[StaffMember]:
+    """All persons, locked in one order: nobody else changes who may do what meanwhile."""
+    query = select(StaffMember).order_by(StaffMember.id).with_for_update()
+    return list(session.scalars(query.execution_options(populate_existing=True)))
 
 
 def count_members(session: Session) -> int:
@@ -121,19 +127,18 @@ def add_link(
     session: Session, token_hash: bytes, purpose: LinkPurpose, staff_id: UUID | None, at: datetime, until: datetime
 ) -> None:
     """Store a one-time link; earlier ones for the same person end."""
-    session.execute(
-        update(AccountLink)
-        .where(
-            AccountLink.staff_id.is_(None) if staff_id is None else AccountLink.staff_id == staff_id,
-            AccountLink.used_at.is_(None),
-        )
-        .values(used_at=at)
-    )
+    end_links(session, staff_id, at)
     session.add(
         AccountLink(
             id=new_id(), token_hash=token_hash, purpose=purpose, staff_id=staff_id, created_at=at, expires_at=until
         )
     )
+
+
+def end_links(session: Session, staff_id: UUID | None, at: datetime) -> None:
+    """The links for a person, or for the first account, are of no use any more."""
+    whose = AccountLink.staff_id.is_(None) if staff_id is None else AccountLink.staff_id == staff_id
+    session.execute(update(AccountLink).where(whose, AccountLink.used_at.is_(None)).values(used_at=at))
 
 
 def find_link(session: Session, token_hash: bytes) -> AccountLink | None:
@@ -215,6 +220,11 @@ def get_session(session: Session, session_id: UUID) -> StaffSession:
     return session.get_one(StaffSession, session_id, with_for_update=True)
 
 
+def read_session(session: Session, session_id: UUID) -> StaffSession:
+    """The session with that id, not locked. Raises when there is none."""
+    return session.get_one(StaffSession, session_id)
+
+
 def list_sessions(
     session: Session, at: datetime, staff_id: UUID | None = None, device_id: UUID | None = None
 ) -> list[tuple[StaffSession, StaffMember, StaffDevice]]:
@@ -249,16 +259,16 @@ def lock_session(session: Session, session_id: UUID) -> None:
     session.execute(update(StaffSession).where(StaffSession.id == session_id).values(locked=True))
 
 
-def count_pin_try(session: Session, session_id: UUID, limit: int) -> bool:
-    """Count a try before it is looked at; False when none is left."""
+def count_pin_try(session: Session, session_id: UUID, limit: int) -> int | None:
+    """Count a try before it is looked at: which one it is; None when none is left or the session is over."""
     counted = session.execute(
         update(StaffSession)
         .where(StaffSession.id == session_id, StaffSession.pin_failures < limit, StaffSession.ended_at.is_(None))
         .values(pin_failures=StaffSession.pin_failures + 1)
-        .returning(StaffSession.id)
+        .returning(StaffSession.pin_failures)
         .execution_options(synchronize_session=False)
     )
-    return counted.first() is not None
+    return counted.scalar()
 
 
 def end_sessions(session: Session, session_ids: Sequence[UUID], at: datetime) -> None:

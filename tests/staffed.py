@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.cookies import SimpleCookie
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from db import accounts as stored
 from db.staff import StaffMember
 from db.states import Role
+from db.vault import KeyRing
 from scheduler.accounts import passwords
 from scheduler.accounts.front_door import FrontDoor, Opened
 from scheduler.clinic import Clinic
@@ -22,6 +24,7 @@ from web.app import make_app
 
 PASSWORD = "seven wet green umbrellas"
 PIN = "2846"
+KEYS = KeyRing.make()  # one ring for all of these tests: hashing is slow on purpose, so each secret is hashed once
 HOST = "127.0.0.1:8000"
 # The machine's clock of these tests: sessions live by it, not by the clinic's.
 MACHINE_START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -58,9 +61,9 @@ class Staffed:
                 member.totp_confirmed = True
             return Account(member.id, login, roles, secret)
 
-    def browser(self) -> "Browser":
-        """A browser that nobody has signed in with."""
-        return Browser(self)
+    def browser(self, encrypted: bool = False) -> "Browser":
+        """A browser that nobody has signed in with; `encrypted`: it comes through a proxy that speaks TLS."""
+        return Browser(self, encrypted)
 
     def at_work(self, login: str, *roles: Role) -> "Browser":
         """A new person, signed in."""
@@ -68,6 +71,10 @@ class Staffed:
         browser = self.browser()
         browser.take(self.door.open_for(account.id, None, "Tests"))
         return browser
+
+    def code(self, account: Account) -> str:
+        """What her authenticator app shows now."""
+        return pyotp.TOTP(account.totp or "").at(self.machine.now())
 
     def member(self, account: Account) -> StaffMember:
         """Her row."""
@@ -78,18 +85,24 @@ class Staffed:
 class Browser:
     """A browser as the pages see one: cookies, `Origin`, the token of its session in every form. No redirects."""
 
-    def __init__(self, staffed: Staffed) -> None:
+    def __init__(self, staffed: Staffed, encrypted: bool = False) -> None:
         self._staffed = staffed
+        self._encrypted = encrypted
         self.cookies: dict[str, str] = {}
 
     def take(self, opened: Opened) -> None:
         """Keep the cookies of a session."""
-        self.cookies |= {"aftercare-session": opened.token, "aftercare-device": opened.device_token}
+        self.cookies |= {self._called("session"): opened.token, self._called("device"): opened.device_token}
+
+    @property
+    def session(self) -> str | None:
+        """The token of its session."""
+        return self.cookies.get(self._called("session"))
 
     @property
     def token(self) -> str:
         """The form token of its session."""
-        return self._staffed.door.form_token(self.cookies.get("aftercare-session", ""))
+        return self._staffed.door.form_token(self.session or "")
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Ask for a page."""
@@ -100,28 +113,34 @@ class Browser:
     ) -> httpx.Response:
         """Send a form."""
         values: dict[str, Any] = dict(data or {})
-        if token and "aftercare-session" in self.cookies:
+        if token and self.session:
             values.setdefault("form_token", self.token)
-        headers = {"Origin": f"http://{HOST}", "Sec-Fetch-Site": "same-origin", **more.pop("headers", {})}
+        scheme = "https" if self._encrypted else "http"
+        headers = {"Origin": f"{scheme}://{HOST}", "Sec-Fetch-Site": "same-origin", **more.pop("headers", {})}
         return await self.send("POST", path, data=values, headers=headers, **more)
 
     async def send(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any
     ) -> httpx.Response:
         """Any request."""
+        sent = dict(headers or {})
+        if self.cookies:
+            sent.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        if self._encrypted:
+            sent.setdefault("X-Forwarded-Proto", "https")
         transport = httpx.ASGITransport(self._staffed.app, client=("127.0.0.1", 40_000))
-        async with httpx.AsyncClient(
-            transport=transport, base_url=f"http://{HOST}", cookies=self.cookies, trust_env=False
-        ) as client:
-            answer = await client.request(method, path, headers=dict(headers or {}), **more)
-        for name, value in answer.cookies.items():
-            self.cookies[name] = value
-        if any(
-            line.startswith("aftercare-session=") and "Max-Age=0" in line
-            for line in answer.headers.get_list("set-cookie")
-        ):
-            self.cookies.pop("aftercare-session", None)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}", trust_env=False) as client:
+            answer = await client.request(method, path, headers=sent, **more)
+        for line in answer.headers.get_list("set-cookie"):
+            for name, cookie in SimpleCookie(line).items():
+                if cookie["max-age"] == "0":
+                    self.cookies.pop(name, None)
+                else:
+                    self.cookies[name] = cookie.value
         return answer
+
+    def _called(self, name: str) -> str:
+        return f"{'__Host-' if self._encrypted else ''}aftercare-{name}"
 
 
 def forms_of(html: str) -> list[tuple[str, dict[str, str]]]:

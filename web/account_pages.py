@@ -12,7 +12,7 @@ from scheduler.accounts.front_door import Present
 from scheduler.errors import AftercareError
 from web import cookies
 from web.doors import door_of, me_of
-from web.forms import Filled, FormModel, filled
+from web.forms import EmptyForm, Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 
 
@@ -34,10 +34,6 @@ class FactorForm(FormModel):
     """The first code of a new second factor."""
 
     code: str = ""
-
-
-class EmptyForm(FormModel):
-    """A button."""
 
 
 _LABELS = {"old_password": "Present password", "password": "New password", "pin": "New PIN", "email": "E-mail"}
@@ -80,7 +76,9 @@ def set_factor(request: Request) -> Response:
         codes = staff.confirm_second_factor(door, me, form.code)
     except AftercareError as wrong:
         return _factor(request, filled(FactorForm(), wrong), 422)
-    opened = door.finish_second_factor(me, cookies.read(request, cookies.DEVICE) or "")
+    opened = door.finish_second_factor(me)
+    cookies.speak_for(request, opened)
+    request.state.me = door.who(opened.token)
     answer = page(request, "account/recovery_codes.html", codes=codes)
     cookies.keep(answer, request, opened)
     return answer

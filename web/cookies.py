@@ -17,7 +17,12 @@ DEVICE_SECONDS: Final = 400 * 86_400  # the longest a browser keeps one
 
 def is_encrypted(request: Request) -> bool:
     """Whether a proxy says that the browser's connection is TLS; we speak plain HTTP to it on this machine."""
-    return request.headers.get("x-forwarded-proto", "").lower() == "https"
+    return last_of(request, "x-forwarded-proto").lower() == "https"
+
+
+def last_of(request: Request, header: str) -> str:
+    """The last value of a header of proxies: the nearest proxy's. A client may have sent some of its own before."""
+    return ",".join(request.headers.getlist(header)).rpartition(",")[2].strip()
 
 
 def read(request: Request, name: str) -> str | None:
@@ -30,6 +35,11 @@ def keep(response: Response, request: Request, opened: Opened) -> None:
     _set(response, request, SESSION, opened.token, None)
     if opened.device_token:
         _set(response, request, DEVICE, opened.device_token, DEVICE_SECONDS)
+
+
+def speak_for(request: Request, opened: Opened) -> None:
+    """Let the rest of this answer be made for the session's new token: its forms and scripts carry it."""
+    request.cookies[_called(request, SESSION)] = opened.token
 
 
 def forget(response: Response, request: Request) -> None:

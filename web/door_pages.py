@@ -5,17 +5,18 @@ One's own account, once in, is in `web.account_pages`.
 
 from uuid import UUID
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 
 from db.states import LinkPurpose
 from scheduler.accounts import staff
 from scheduler.accounts.front_door import Opened, Present, SignInAgain
 from scheduler.accounts.staff import Joining, LinkOver
-from scheduler.errors import AftercareError, InvalidInput, Refused
+from scheduler.accounts.throttle import TooManyTries
+from scheduler.errors import AftercareError, Refused
 from web import cookies
-from web.doors import address_of, door_of, local_path, me_of
-from web.forms import FormModel, filled, sent_items
+from web.doors import address_of, code_path, door_of, local_path, me_of
+from web.forms import EmptyForm, FormModel, filled, sent_items
 from web.pages import go_to, page
 
 
@@ -78,7 +79,7 @@ def sign_in(request: Request) -> Response:
         )
     except Refused as wrong:
         shown = SignInForm(login=form.login, next=form.next)
-        return page(request, "door/sign_in.html", 403, form=filled(shown, wrong))
+        return _refused(page(request, "door/sign_in.html", 403, form=filled(shown, wrong)), wrong)
     return _go_on(request, opened, local_path(form.next))
 
 
@@ -100,7 +101,7 @@ def give_code(request: Request) -> Response:
     except SignInAgain:
         return go_to("/sign-in")
     except Refused as wrong:
-        return page(request, "door/code.html", 403, form=filled(CodeForm(next=form.next), wrong))
+        return _refused(page(request, "door/code.html", 403, form=filled(CodeForm(next=form.next), wrong)), wrong)
     return _go_on(request, opened, local_path(form.next))
 
 
@@ -136,6 +137,7 @@ def join(request: Request, token: str) -> Response:
 
 def lock(request: Request) -> Response:
     """Lock this browser now."""
+    EmptyForm.read(request)
     door_of(request).lock(me_of(request))
     return Response(status_code=204) if is_script(request) else RedirectResponse("/today", 303)
 
@@ -146,8 +148,7 @@ def unlock(request: Request) -> Response:
     wanted = local_path(form.next)
     try:
         if form.session:
-            device_token = cookies.read(request, cookies.DEVICE) or ""
-            opened = door.switch(present, _read_id(form.session), request.state.pin or "", device_token)
+            opened = door.switch(present, _read_id(form.session), request.state.pin or "")
             return _go_on(request, opened, wanted)
         door.unlock(present, request.state.pin or "")
     except SignInAgain as over:
@@ -189,6 +190,7 @@ def switch_page(request: Request) -> Response:
 
 def sign_out(request: Request) -> Response:
     """End this session."""
+    EmptyForm.read(request)
     door_of(request).sign_out(me_of(request))
     answer = go_to("/sign-in", "signed-out")
     cookies.forget(answer, request)
@@ -218,8 +220,16 @@ def browser_in_words(agent: str) -> str:
 
 
 def _go_on(request: Request, opened: Opened, wanted: str) -> Response:
-    answer = RedirectResponse(wanted if opened.complete else "/sign-in/code", 303)
+    answer = RedirectResponse(wanted if opened.complete else code_path(wanted), 303)
     cookies.keep(answer, request, opened)
+    return answer
+
+
+def _refused(answer: Response, wrong: Refused) -> Response:
+    """The page of a refusal; when there were too many tries, its status tells programs how long to wait."""
+    if isinstance(wrong, TooManyTries):
+        answer.status_code = 429
+        answer.headers["Retry-After"] = str(wrong.seconds)
     return answer
 
 
@@ -231,4 +241,4 @@ def _read_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise InvalidInput("session: is not one") from None
+        raise HTTPException(400) from None

@@ -6,10 +6,10 @@ The table of the pages is in `web.app`; what a role may do is in `scheduler.acco
 import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
@@ -94,41 +94,48 @@ def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         request.state.me = None
-        await read_body(request, route.most_bytes)
         if route.permission is Open.ANYONE:
+            await read_body(request, route.most_bytes)
             return
         if not is_private(request):
             raise NotEncrypted
         if request.method == "POST" and not came_from_here(request):
             raise HTTPException(403)
-        await run_in_threadpool(_let_in, request, route)
+        await run_in_threadpool(_recognize, request, route)
+        await read_body(request, route.most_bytes)  # of those who are in: a page may take a large file
+        if route.permission is not Open.AT_THE_DOOR:
+            await run_in_threadpool(_let_in, request, route)
 
     return check
 
 
-def _let_in(request: Request, route: Route) -> None:
-    door, token = door_of(request), cookies.read(request, cookies.SESSION)
-    present = door.who(token)
-    if route.permission is Open.AT_THE_DOOR:
-        request.state.me = present
-        return
-    if present is None or token is None:
-        raise SignInFirst
-    if not present.complete and route.permission is not Open.HALF_IN:
-        raise SignInFirst(present)
+def _recognize(request: Request, route: Route) -> None:
+    """Find out who it is; whoever is not in goes to the door."""
+    present = door_of(request).who(cookies.read(request, cookies.SESSION))
+    if route.permission is not Open.AT_THE_DOOR:
+        if present is None:
+            raise SignInFirst
+        if not present.complete and route.permission is not Open.HALF_IN:
+            raise SignInFirst(present)
     request.state.me = present
+
+
+def _let_in(request: Request, route: Route) -> None:
+    door, present = door_of(request), me_of(request)
+    token = cookies.read(request, cookies.SESSION) or ""
     if request.method == "POST" and not _carries_token(request, door.form_token(token)):
         raise HTTPException(403)
+    if present.locked and not route.while_locked:
+        _unlock(request, door, present)
+        request.state.me = replace(present, locked=False)
     if isinstance(route.permission, Right) and not present.may(route.permission):
         raise NotAllowed
-    if present.locked and present.complete and not route.while_locked:
-        _unlock(request, door, present)
-    elif not route.passive and not present.locked:
+    if not route.passive and not present.locked:
         door.touch(present)
 
 
 def _unlock(request: Request, door: FrontDoor, present: Present) -> None:
-    """A locked page that sends its form again brings the PIN with it."""
+    """A locked page that sends its form again brings the PIN with it. Nothing is shown before, not even a refusal."""
     if request.state.pin is None:
         raise Locked(present)
     try:
@@ -152,7 +159,8 @@ def came_from_here(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is None:
         return site is not None or "cookie" not in request.headers  # a program, not a browser with a session
-    return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+    scheme = "https" if cookies.is_encrypted(request) else "http"
+    return origin.lower() == f"{scheme}://{request.headers.get('host', '')}".lower()
 
 
 def is_private(request: Request) -> bool:
@@ -163,21 +171,28 @@ def is_private(request: Request) -> bool:
 
 
 def address_of(request: Request) -> str:
-    """Whom tries are counted against: the client, or who a proxy on this machine says it is."""
+    """Whom tries are counted against: the client, or who a proxy on this machine says it is.
+
+    Only what the proxy itself added last counts; the rest of the header is whatever the client wrote. One household
+    has a whole /64 of IPv6 addresses, so it counts as one.
+    """
     client = request.client.host if request.client else "unknown"
     if _is_loopback(client):
-        forwarded = request.headers.get("x-forwarded-for", "")
-        return forwarded.rpartition(",")[2].strip() or client
-    return client
+        client = cookies.last_of(request, "x-forwarded-for") or client
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client[:100]
+    if address.version == 6 and not address.ipv4_mapped:
+        return str(ipaddress.ip_network((address.packed, 64), strict=False))
+    return str(address)
 
 
 def local_path(wanted: str) -> str:
     """A path of our own to go on to; Today for anything else, so that no link leads elsewhere through us."""
-    parts = urlsplit(wanted)
-    fine = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    if not fine or any(ord(letter) < 0x21 for letter in wanted) or "\\" in wanted:
-        return "/today"
-    return wanted
+    # Browsers read \\ as / and drop line ends and tabs; two slashes at the start would be another host.
+    fine = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
+    return wanted if fine and wanted.isprintable() and " " not in wanted else "/today"
 
 
 def sign_in_path(request: Request) -> str:
@@ -186,6 +201,11 @@ def sign_in_path(request: Request) -> str:
         return "/sign-in"
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return "/sign-in" if here in ("/", "/today") else f"/sign-in?next={quote(here)}"
+
+
+def code_path(wanted: str) -> str:
+    """The second factor's page that leads on from there."""
+    return "/sign-in/code" if wanted == "/today" else f"/sign-in/code?next={quote(wanted)}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,6 +15,7 @@ from scheduler.errors import InvalidInput
 
 PROOF: Final = "form_token"  # proves that our own page sent it
 PIN: Final = "unlock_pin"  # a locked page sends what was typed again, with the PIN
+SECRETS: Final = frozenset({"password", "old_password", "pin", "code"})  # never shown again in a page
 MOST_FIELDS: Final = 1_200  # a board of 500 lines with its choices
 M = TypeVar("M", bound="FormModel")
 
@@ -55,6 +56,10 @@ class FormModel(BaseModel):
     @classmethod
     def _repeated(cls) -> frozenset[str]:
         return frozenset(name for name, info in cls.model_fields.items() if "tuple" in str(info.annotation))
+
+
+class EmptyForm(FormModel):
+    """A button."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ async def read_body(request: Request, most_bytes: int) -> None:
     if request.method != "POST":
         return
     length = request.headers.get("content-length")
-    if length is None or not length.isdigit():
+    if length is None or not (length.isascii() and length.isdigit()):
         raise HTTPException(411)
     if int(length) > most_bytes:
         raise HTTPException(413)
@@ -141,8 +146,9 @@ async def read_body(request: Request, most_bytes: int) -> None:
 
 
 def sent_items(request: Request) -> Iterable[tuple[str, str]]:
-    """All text fields of a form as sent, for a page that has to send them again."""
-    return [(name, value) for name, value in request.state.form.multi_items() if isinstance(value, str)]
+    """All text fields of a form as sent but secrets, for a page that has to send them again."""
+    sent = request.state.form.multi_items()
+    return [(name, value) for name, value in sent if isinstance(value, str) and name not in SECRETS]
 
 
 def upload_of(request: Request, name: str) -> UploadFile | None:

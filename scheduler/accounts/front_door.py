@@ -25,6 +25,7 @@ from scheduler.errors import InvalidInput, Refused
 
 SESSION: Final = timedelta(hours=12)
 IDLE: Final = timedelta(minutes=15)
+LONGEST_LOGIN_TYPED: Final = 100  # longer than any sign-in name is; what is counted against is kept in memory
 TOUCH: Final = timedelta(seconds=30)  # how stale `seen_at` may be: a write for every page would be many
 SECOND_FACTOR_HOLDS: Final = timedelta(hours=12)  # on a browser where it was given
 PIN_TRIES: Final = 5
@@ -33,6 +34,7 @@ NOBODY: Final = "nobody"  # the actor of a sign-in that failed
 WRONG: Final = "The name or the password is not right."
 WRONG_CODE: Final = "This code is not right. The app shows a new one every 30 seconds; each counts once."
 WRONG_PIN: Final = "This PIN is not right."
+TOO_MANY_PINS: Final = "There were too many wrong PINs. Sign in again."
 
 
 class SignInAgain(Refused):
@@ -67,7 +69,10 @@ class Present:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Opened:
-    """A session that has begun: the secrets its browser keeps. `complete`: nothing more is asked."""
+    """A session that has begun or has a new token: the secrets its browser keeps; an empty one stays as it is.
+
+    `complete`: nothing more is asked.
+    """
 
     token: str
     device_token: str
@@ -103,15 +108,17 @@ class FrontDoor:
     def sign_in(self, login: str, password: str, device_token: str | None, address: str, browser: str) -> Opened:
         """Begin a session. Raises `Refused` (the same words whatever was wrong) or `TooManyTries`.
 
-        A try counts before it is looked at. On a browser that a person has used before, only tries from there count
-        against her: nobody elsewhere can shut her out.
+        A try counts before the password is looked at. On a browser that a person has used before, only tries from
+        there count against her: nobody elsewhere can shut her out, not even from the same address.
         """
-        typed = login.strip().lower()
-        self.count_address(address)
+        typed = login.strip().lower()[:LONGEST_LOGIN_TYPED]
         with self.clinic.store.read() as session:
             device = self._device(session, device_token)
-            member = stored.find_by_login(session, typed)
+            # PostgreSQL takes no zero bytes; sign-in names are of plain letters.
+            member = stored.find_by_login(session, typed) if typed.isascii() and typed.isprintable() else None
             at_home = device is not None and member is not None and self._has_been_here(session, device, member)
+        if not at_home:
+            self.count_address(address)
         who = ("person", typed, device.id.hex if at_home and device else "elsewhere")
         self._throttle.count(PER_PERSON, *who)
         right = passwords.matches(password, member.password_hash if member else None, self._key)
@@ -119,7 +126,7 @@ class FrontDoor:
             with self.clinic.store.write(NOBODY, self.clinic.clock.now()) as session:
                 audit.record(session, "sign_in.refused", "staff", member.id if member else None)
             raise Refused(WRONG)
-        self._throttle.forget(PER_PERSON, *who)
+        self._throttle.forget(*who)
         return self._open(member.id, device_token if device else None, browser)
 
     def open_for(self, staff_id: UUID, device_token: str | None, browser: str) -> Opened:
@@ -159,7 +166,7 @@ class FrontDoor:
                 opened = self._renew(session, present.session_id, complete=True)
         if opened is None:
             raise Refused(WRONG_CODE)
-        self._throttle.forget(PER_PERSON, "code", present.staff_id.hex)
+        self._throttle.forget("code", present.staff_id.hex)
         return opened
 
     def check_own_password(self, present: Present, password: str) -> None:
@@ -169,7 +176,7 @@ class FrontDoor:
             password_hash = session.get_one(StaffMember, present.staff_id).password_hash
         if not passwords.matches(password, password_hash, self._key):
             raise InvalidInput("old_password: is not your present password")
-        self._throttle.forget(PER_PERSON, "own", present.staff_id.hex)
+        self._throttle.forget("own", present.staff_id.hex)
 
     def count_code(self, present: Present) -> None:
         """Count one try of a code. Raises `TooManyTries`."""
@@ -187,7 +194,11 @@ class FrontDoor:
             row, member = found
             if row.ended_at is not None or row.ends_at <= now or member.disabled_at is not None:
                 return None
-            return _present(row, member, locked=row.locked or now - row.seen_at > IDLE)
+            complete = row.complete and self._gave_enough(session, row, member)
+            locked = row.locked or now - row.seen_at > IDLE
+            if locked and not complete:
+                return None  # who comes back to it might be anybody: half in, no PIN would be asked
+            return _present(row, member, complete, locked)
 
     def touch(self, present: Present) -> None:
         """Note that she is there; a page that asks by itself does not."""
@@ -204,15 +215,17 @@ class FrontDoor:
             stored.lock_session(session, present.session_id)
 
     def unlock(self, present: Present, pin: str) -> None:
-        """Open a locked session by its person's PIN. Raises `Refused`; after five wrong ones `SignInAgain`."""
+        """Open a locked session by its person's PIN. Raises `Refused`; with the fifth wrong one `SignInAgain`."""
         with self.clinic.store.write(present.actor, self.clinic.clock.now()) as session:
-            counted = stored.count_pin_try(session, present.session_id, PIN_TRIES)
+            tries = stored.count_pin_try(session, present.session_id, PIN_TRIES)
             pin_hash = session.get_one(StaffMember, present.staff_id).pin_hash
-        if not counted:
-            self.end([present.session_id], present.actor)
-            raise SignInAgain("There were too many wrong PINs. Sign in again.")
+        if tries is None:
+            raise SignInAgain(TOO_MANY_PINS)
         if not passwords.matches(pin, pin_hash, self._key):
-            raise Refused(WRONG_PIN)
+            if tries < PIN_TRIES:
+                raise Refused(WRONG_PIN)
+            self.end([present.session_id], present.actor)
+            raise SignInAgain(TOO_MANY_PINS)
         with self.clinic.store.write(present.actor, self.clinic.clock.now()) as session:
             row = stored.get_session(session, present.session_id)
             row.locked, row.pin_failures, row.seen_at = False, 0, self.now()
@@ -222,12 +235,13 @@ class FrontDoor:
         with self.clinic.store.read() as session:
             rows = stored.list_sessions(session, self.now(), device_id=present.device_id)
             return [
-                _present(row, member, locked=True)
+                _present(row, member, complete=True, locked=True)
                 for row, member, _ in rows
-                if member.id != present.staff_id and row.complete and member.disabled_at is None
+                if member.id != present.staff_id and member.disabled_at is None
+                if row.complete and self._gave_enough(session, row, member)
             ]
 
-    def switch(self, present: Present, session_id: UUID, pin: str, device_token: str) -> Opened:
+    def switch(self, present: Present, session_id: UUID, pin: str) -> Opened:
         """Let another person of this browser take over with her PIN. Both sessions go on; hers gets a new token.
 
         Raises `Refused`, or `SignInAgain` for a session that is not of this browser or is over.
@@ -238,8 +252,7 @@ class FrontDoor:
         self.unlock(other, pin)
         self.lock(present)
         with self.clinic.store.write(other.actor, self.clinic.clock.now()) as session:
-            opened = self._renew(session, other.session_id, complete=True)
-        return Opened(opened.token, device_token, True)
+            return self._renew(session, other.session_id, complete=True)
 
     def sign_out(self, present: Present) -> None:
         """End this session."""
@@ -262,12 +275,11 @@ class FrontDoor:
             for session_id in session_ids:
                 audit.record(session, "staff.signed_out", "session", session_id)
 
-    def finish_second_factor(self, present: Present, device_token: str) -> Opened:
+    def finish_second_factor(self, present: Present) -> Opened:
         """She has just proven her new second factor: the browser is trusted, the session whole, under a new token."""
         with self.clinic.store.write(present.actor, self.clinic.clock.now()) as session:
             stored.trust_device(session, present.device_id, present.staff_id, self.now())
-            opened = self._renew(session, present.session_id, complete=True)
-        return Opened(opened.token, device_token, True)
+            return self._renew(session, present.session_id, complete=True)
 
     def form_token(self, token: str) -> str:
         """What every form of a session carries, so that no other site can send it in her name."""
@@ -279,13 +291,15 @@ class FrontDoor:
 
     def _open(self, staff_id: UUID, device_token: str | None, browser: str) -> Opened:
         now = self.now()
-        token, device_token = secrets.token_urlsafe(24), device_token or secrets.token_urlsafe(24)
+        # The device's secret is a new one too: whoever planted or copied the old one has nothing (fixation).
+        token, new_device_token = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         with self.clinic.store.write(NOBODY, self.clinic.clock.now()) as session:
             member = session.get_one(StaffMember, staff_id)
             session.info["actor"] = actor_name(member.login)
             device = self._device(session, device_token)
             if device is None:
-                device = stored.add_device(session, self._hash("device", device_token), browser, now)
+                device = stored.add_device(session, self._hash("device", new_device_token), browser, now)
+            device.token_hash = self._hash("device", new_device_token)
             here = [row.id for row, _, _ in stored.list_sessions(session, now, staff_id, device.id)]
             stored.end_sessions(session, here, now)  # one session a person and browser
             trusted = stored.find_trust(session, device.id, staff_id)
@@ -296,7 +310,7 @@ class FrontDoor:
             stored.add_session(session, self._hash("session", token), staff_id, device.id, now, now + SESSION, complete)
             stored.forget_sessions(session, now - FORGET_AFTER)
             audit.record(session, "staff.signed_in", "staff", staff_id)
-        return Opened(token, device_token, complete)
+        return Opened(token, new_device_token, complete)
 
     def _renew(self, session: Session, session_id: UUID, complete: bool) -> Opened:
         """Give a session a new token: whoever knew the old one has nothing (session fixation)."""
@@ -304,6 +318,13 @@ class FrontDoor:
         row = stored.get_session(session, session_id)
         row.token_hash, row.complete, row.seen_at = self._hash("session", token), complete, self.now()
         return Opened(token, "", complete)
+
+    def _gave_enough(self, session: Session, row: StaffSession, member: StaffMember) -> bool:
+        """Whether a whole session is still one: a role she was given since may ask for a second factor."""
+        roles = tuple(Role(word) for word in member.roles)
+        if not self.needs_second_factor(roles):
+            return True
+        return stored.find_trust(session, row.device_id, member.id) is not None
 
     def _still_there(self, token: str) -> Present:
         present = self.who(token)
@@ -321,7 +342,7 @@ class FrontDoor:
         return self.clinic.store.vault.token_hash(purpose, token)
 
 
-def _present(row: StaffSession, member: StaffMember, locked: bool) -> Present:
+def _present(row: StaffSession, member: StaffMember, complete: bool, locked: bool) -> Present:
     roles = tuple(Role(word) for word in member.roles)
     return Present(
         session_id=row.id,
@@ -332,7 +353,7 @@ def _present(row: StaffSession, member: StaffMember, locked: bool) -> Present:
         email=member.email,
         roles=roles,
         rights=rights_of(roles),
-        complete=row.complete,
+        complete=complete,
         locked=locked,
         has_second_factor=member.totp_confirmed,
     )

@@ -1,5 +1,6 @@
 """The second factor: time-based codes (RFC 6238) of an authenticator app, their QR code, and recovery codes."""
 
+import base64
 import io
 import secrets
 from datetime import datetime
@@ -9,13 +10,14 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
+SECRET_BYTES: Final = 20
 RECOVERY_CODES: Final = 10
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that are mistaken for each other
 
 
-def make_secret() -> str:
-    """A new secret of 160 bits, as authenticator apps take it."""
-    return pyotp.random_base32()
+def secret_of(random: bytes) -> str:
+    """A secret as authenticator apps take it: the first 160 of these bits (RFC 4226 §4)."""
+    return base64.b32encode(random[:SECRET_BYTES]).decode()
 
 
 def matching_step(secret: str, code: str, at: datetime) -> int | None:

@@ -5,6 +5,7 @@ Getting in with them is in `scheduler.accounts.front_door`.
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -83,7 +84,7 @@ def add(
     clinic: Clinic, actor: str, name: str, roles: Iterable[Role], login: str | None, email: str | None, now: datetime
 ) -> tuple[UUID, str]:
     """Enter a person; her id and the token with which she sets her password. Raises `InvalidInput`."""
-    wanted = tuple(roles)
+    wanted = tuple(dict.fromkeys(roles))
     cleaned, problems = _check_name(name)
     chosen, problem = _check_login(login or _login_of(cleaned))
     problems += [problem] if problem else []
@@ -104,7 +105,7 @@ def add(
 def reset(clinic: Clinic, actor: str, staff_id: UUID, now: datetime) -> str:
     """Let a person set everything anew: her sessions end, her password and second factor count no more; the token."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        member = _get(session, staff_id)
+        member = _get(session, staff_id, lock=True)
         if member.disabled_at is not None:
             raise Refused(f"the account of {member.name} is disabled; enable it first")
         member.password_hash = member.pin_hash = member.totp_sealed = None
@@ -118,17 +119,19 @@ def reset(clinic: Clinic, actor: str, staff_id: UUID, now: datetime) -> str:
 def disable(clinic: Clinic, actor: str, staff_id: UUID, now: datetime) -> None:
     """End a person's access at once; what she did stays hers. Raises `Refused` for the last manager."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
+        members = stored.lock_members(session)
         member = _get(session, staff_id)
         if member.disabled_at is not None:
             raise Refused(f"the account of {member.name} is disabled already")
-        _keep_a_manager(session, member, ())
+        _keep_a_manager(members, member, ())
         member.disabled_at = now
+        stored.end_links(session, member.id, now)
         _end_sessions(session, member.id, now)
         audit.record(session, "staff.disabled", "staff", member.id)
 
 
 def enable(clinic: Clinic, actor: str, staff_id: UUID) -> None:
-    """Give a person her access back."""
+    """Give a person her access back, with the password and second factor she had."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
         member = _get(session, staff_id)
         if member.disabled_at is None:
@@ -139,12 +142,13 @@ def enable(clinic: Clinic, actor: str, staff_id: UUID) -> None:
 
 def change_roles(clinic: Clinic, actor: str, staff_id: UUID, roles: Iterable[Role]) -> None:
     """Change what a person may do: from her next page on. Raises `InvalidInput` or, for the last manager, `Refused`."""
-    wanted = tuple(roles)
+    wanted = tuple(dict.fromkeys(roles))
     if not wanted:
         raise InvalidInput(f"role: choose at least one of {', '.join(role.value for role in Role)}")
     with clinic.store.write(actor, clinic.clock.now()) as session:
+        members = stored.lock_members(session)
         member = _get(session, staff_id)
-        _keep_a_manager(session, member, wanted)
+        _keep_a_manager(members, member, wanted)
         member.roles = sorted(role.value for role in wanted)
         audit.record(session, "staff.roles_changed", "staff", member.id, fields=["roles"])
 
@@ -169,6 +173,8 @@ def invited(door: FrontDoor, token: str) -> Invited:
     with door.clinic.store.read() as session:
         link = _usable(session, door, token)
         member = stored.find_member(session, link.staff_id) if link.staff_id else None
+        if member is not None and member.disabled_at is not None:
+            raise LinkOver
         return Invited(link.purpose, link.staff_id, member.login if member else "", member.name if member else "")
 
 
@@ -201,7 +207,7 @@ def join(door: FrontDoor, token: str, form: Joining) -> UUID:
                 raise LinkOver  # the first account was made meanwhile
             member = stored.add_member(session, login, name, (Role.CLINICIAN, Role.MANAGER), address)
         else:
-            member = _get(session, link.staff_id)
+            member = _get(session, link.staff_id, lock=True)
         if member.disabled_at is not None:
             raise LinkOver
         member.password_hash, member.pin_hash = password_hash, pin_hash
@@ -225,18 +231,19 @@ def change_secrets(door: FrontDoor, present: Present, old_password: str, passwor
     if problems:
         raise InvalidInput(*problems)
     key = clinic.store.vault.ring.tokens
+    password_hash, pin_hash = (passwords.keep(secret, key) if secret else None for secret in (password, pin))
     with clinic.store.write(present.actor, clinic.clock.now()) as session:
         member = _get(session, present.staff_id)
-        if password:
-            member.password_hash = passwords.keep(password, key)
+        if password_hash:
+            member.password_hash = password_hash
             others = [
                 row.id
                 for row, _, _ in stored.list_sessions(session, door.now(), staff_id=member.id)
                 if row.id != present.session_id
             ]
             stored.end_sessions(session, others, door.now())
-        if pin:
-            member.pin_hash = passwords.keep(pin, key)
+        if pin_hash:
+            member.pin_hash = pin_hash
         changed = [name for name, value in (("password", password), ("pin", pin)) if value]
         audit.record(session, "staff.secrets_changed", "staff", member.id, fields=changed)
 
@@ -252,16 +259,12 @@ def change_address(clinic: Clinic, present: Present, email: str) -> None:
 
 
 def offer_second_factor(clinic: Clinic, present: Present) -> str:
-    """The secret to scan; the same one until it is confirmed. Raises `Refused` when there is a confirmed one."""
-    with clinic.store.write(present.actor, clinic.clock.now()) as session:
-        member = _get(session, present.staff_id)
-        if member.totp_confirmed:
-            raise Refused("You have a second factor. Ask a manager for a reset when you have lost it.")
-        secret = stored.open_totp(session, member)
-        if secret is None:
-            secret = second_factor.make_secret()
-            stored.seal_totp(session, member, secret)
-        return secret
+    """The secret to scan, the same one for the whole session: it is stored only once it is confirmed, so that looking
+    changes nothing. Raises `Refused` when there is a confirmed one.
+    """
+    with clinic.store.read() as session:
+        _refuse_a_second_one(_get(session, present.staff_id))
+    return second_factor.secret_of(clinic.store.vault.token_hash("second factor", str(present.session_id)))
 
 
 def confirm_second_factor(door: FrontDoor, present: Present, code: str) -> list[str]:
@@ -275,7 +278,9 @@ def confirm_second_factor(door: FrontDoor, present: Present, code: str) -> list[
     codes = second_factor.make_recovery_codes()
     vault = clinic.store.vault
     with clinic.store.write(present.actor, clinic.clock.now()) as session:
-        member = _get(session, present.staff_id)
+        member = _get(session, present.staff_id, lock=True)
+        _refuse_a_second_one(member)
+        stored.seal_totp(session, member, secret)
         member.totp_confirmed, member.totp_step = True, step
         stored.replace_recovery_codes(session, member.id, [vault.token_hash("recovery", each) for each in codes])
         audit.record(session, "staff.second_factor_set", "staff", member.id, fields=["second_factor"])
@@ -309,8 +314,8 @@ def _usable(session: Session, door: FrontDoor, token: str) -> AccountLink:
     return link
 
 
-def _get(session: Session, staff_id: UUID) -> StaffMember:
-    member = stored.find_member(session, staff_id)
+def _get(session: Session, staff_id: UUID, lock: bool = False) -> StaffMember:
+    member = stored.find_member(session, staff_id, lock)
     if member is None:
         raise NotFound(f"there is no member of staff {staff_id}")
     return member
@@ -321,17 +326,21 @@ def _end_sessions(session: Session, staff_id: UUID, now: datetime) -> None:
     stored.forget_trust(session, staff_id)
 
 
-def _keep_a_manager(session: Session, member: StaffMember, roles: Iterable[Role]) -> None:
-    """A clinic without a manager could let nobody in again but by the command line."""
-    if Role.MANAGER in roles or Role.MANAGER.value not in member.roles:
+def _refuse_a_second_one(member: StaffMember) -> None:
+    if member.totp_confirmed:
+        raise Refused("You have a second factor. Ask a manager for a reset when you have lost it.")
+
+
+def _keep_a_manager(members: Iterable[StaffMember], member: StaffMember, roles: Iterable[Role]) -> None:
+    """A clinic without a manager who can sign in could let nobody in again but by the command line."""
+    if Role.MANAGER in roles or not _manages(member):
         return
-    others = [
-        row
-        for row in stored.list_members(session)
-        if row.id != member.id and row.disabled_at is None and Role.MANAGER.value in row.roles
-    ]
-    if not others:
-        raise Refused(f"{member.name} is the last manager: make another person a manager first")
+    if not any(_manages(other) and other.password_hash for other in members if other.id != member.id):
+        raise Refused(f"{member.name} is the last manager: make another person a manager, and let her join, first")
+
+
+def _manages(member: StaffMember) -> bool:
+    return member.disabled_at is None and Role.MANAGER.value in member.roles
 
 
 def _secret_problems(password: str, pin: str, login: str, name: str) -> list[str]:
@@ -361,6 +370,6 @@ def _check_address(email: str | None) -> tuple[str | None, str | None]:
 
 
 def _login_of(name: str) -> str:
-    """A sign-in name made of a person's: `Dr Dana Novak` -> `dana.novak`; empty when it has no plain letters."""
-    words = [re.sub(r"[^a-z0-9]", "", normal(word)) for word in name.split()]
+    """A sign-in name made of a person's: `Dr Zoë Novak` -> `zoe.novak`; empty when it has no plain letters."""
+    words = [re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", normal(word))) for word in name.split()]
     return ".".join(word for word in words if word and word not in ("dr", "prof", "ms", "mr", "mrs"))
