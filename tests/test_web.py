@@ -1,6 +1,11 @@
-"""The doors of the web server over real HTTP: who may see what, what every answer carries, start and stop."""
+"""The web server and the envelope of its answers: start and stop, headers, who may connect, faults, files by hash.
+
+Which role may open which page is in `tests/test_doors.py`.
+"""
 
 import asyncio
+import hashlib
+import re
 import signal
 from pathlib import Path
 
@@ -8,18 +13,29 @@ import pytest
 from fastapi import Request
 
 from db.engine import Store
+from db.states import Role
+from db.vault import KeyRing
 from scheduler.clinic import Clinic
 from scheduler.clock import FastClock
+from tests.staffed import HOST, KEYS, Browser, Staffed
 from tests.web_parts import asked_from, beating, make_clinic, served, written
 from web.app import ROUTES, PermissionMissing, make_app
-from web.doors import Permission, Route
+from web.assets import FOLDER, HTMX_SHA256, asset_path
+from web.doors import Open, Route
 from web.server import CannotListen, WebServer
 
 STRANGER = "192.0.2.7"
-FIXED_PATHS = sorted(route.path for route in ROUTES if "{" not in route.path)
-OWN_NAMES = ("127.0.0.1", "127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]", "[::1]:8000")
-OTHER_NAMES = ("evil.example.org", "127.0.0.1.example.org", "localhost.", "127.0.0.1@example.org", "", "[::2]", "::1")
-FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP")
+FIXED_PATHS = sorted({route.path for route in ROUTES if "{" not in route.path})
+READ_PATHS = sorted({route.path for route in ROUTES if "{" not in route.path and route.method == "GET"})
+FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "X-Forwarded-Proto")
+FILES = ("aftercare.css", "aftercare.js", "htmx.js", "icon.svg")
+TLS = ("X-Forwarded-Proto", "https")
+
+
+@pytest.fixture
+def keyring() -> KeyRing:
+    """The keys that the secrets of the tests' staff are hashed with."""
+    return KEYS
 
 
 @pytest.fixture
@@ -28,69 +44,107 @@ def clinic(sqlite_store: Store, clock: FastClock, tmp_path: Path) -> Clinic:
     return make_clinic(sqlite_store, clock, tmp_path / "var")
 
 
-async def test_only_this_machine_by_its_own_name_sees_pages(clinic: Clinic) -> None:
-    name = written(clinic)
-    pages = [*(path for path in FIXED_PATHS if path != "/health"), f"/outbox/{name}", f"/outbox/{name}/html"]
-    app = make_app(clinic)
-    async with served(app) as client:
-        for path in pages:
-            for host in OWN_NAMES:
-                assert (await client.get(path, headers={"Host": host})).status_code == 200, (path, host)
-            for host in OTHER_NAMES:
-                assert (await client.get(path, headers={"Host": host})).status_code == 404, (path, host)
-            for header in FORWARDED:
-                assert (await client.get(path, headers={header: "127.0.0.1"})).status_code == 404, (path, header)
-    for path in pages:
-        assert (await asked_from(app, STRANGER, path)).status_code == 404
-        assert (await asked_from(app, STRANGER, path, "POST")).status_code in (404, 405)
-    assert (await asked_from(app, STRANGER, "/", "POST")).status_code == 404
-    assert (await asked_from(app, "::ffff:127.0.0.1", "/")).status_code == 200
+@pytest.fixture
+def staffed(clinic: Clinic) -> Staffed:
+    """Its pages."""
+    return Staffed(clinic)
+
+
+@pytest.fixture
+def doctor(staffed: Staffed) -> Browser:
+    """A clinician at work."""
+    return staffed.at_work("novak", Role.CLINICIAN)
+
+
+async def test_every_answer_carries_the_safety_headers(staffed: Staffed, doctor: Browser) -> None:
+    name = written(staffed.clinic)
+    paths = [*FIXED_PATHS, f"/outbox/{name}", f"/outbox/{name}/html", "/join/none", "/nothing-here", "/docs"]
+    async with served(staffed.app) as client:
+        for path in paths:
+            for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
+                answer = await client.request(
+                    method, path, headers={"Cookie": f"aftercare-session={doctor.session}"}, follow_redirects=False
+                )
+                policy = dict(
+                    each.partition(" ")[::2] for each in answer.headers["content-security-policy"].split("; ")
+                )
+                assert policy["default-src"] == "'none'"
+                assert answer.headers["x-content-type-options"] == "nosniff"
+                assert answer.headers["referrer-policy"] == "same-origin"
+                assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+                assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+                assert answer.headers["cache-control"] == "no-store"
+                assert "server" not in answer.headers
+                if path.endswith("/html") and answer.status_code == 200:
+                    assert "script-src" not in policy
+                    assert "sandbox" in policy
+                else:
+                    assert {value for name, value in policy.items() if name.endswith("-src")} == {"'none'", "'self'"}
+                    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+                    assert policy["form-action"] == "'self'"
 
 
 async def test_health_answers_anyone_under_any_name(clinic: Clinic) -> None:
     beating(clinic)
     app = make_app(clinic)
     assert (await asked_from(app, STRANGER, "/health")).status_code == 200
+    assert (await asked_from(app, STRANGER, "/health", "HEAD")).status_code == 200
     async with served(app) as client:
-        assert (await client.get("/health", headers={"Host": "aftercare.example.org"})).status_code == 200
+        for headers in ({"Host": "aftercare.example.org"}, {"X-Forwarded-Proto": "http"}):
+            assert (await client.get("/health", headers=headers)).status_code == 200
 
 
-async def test_what_a_stranger_gets_does_not_tell_what_is_there(clinic: Clinic) -> None:
-    app = make_app(clinic)
-    real, invented = await asked_from(app, STRANGER, "/"), await asked_from(app, STRANGER, "/nothing-here")
-    assert (real.status_code, real.text, dict(real.headers)) == (404, invented.text, dict(invented.headers))
-    for word in ("aftercare", "traceback", "mail", "detail"):
-        assert word not in real.text.lower()
+@pytest.mark.parametrize(
+    ("address", "headers", "private"),
+    [
+        ("127.0.0.1", [], True),
+        ("127.8.8.8", [], True),
+        ("::1", [], True),
+        ("::ffff:127.0.0.1", [], True),
+        (STRANGER, [], False),
+        ("::ffff:192.0.2.7", [], False),
+        ("unix socket", [], False),
+        *[("127.0.0.1", [(name, "127.0.0.1")], False) for name in FORWARDED],
+        ("127.0.0.1", [TLS], True),
+        ("127.0.0.1", [("X-Forwarded-For", STRANGER), TLS], True),
+        (STRANGER, [TLS], True),
+        ("127.0.0.1", [("X-Forwarded-Proto", "http")], False),
+        ("127.0.0.1", [TLS, ("X-Forwarded-Proto", "http")], False),
+        ("127.0.0.1", [("X-Forwarded-Proto", "https, http")], False),
+    ],
+)
+async def test_what_others_could_read_on_the_way_is_refused(
+    address: str, headers: list[tuple[str, str]], private: bool, staffed: Staffed, doctor: Browser
+) -> None:
+    known = "__Host-aftercare-session" if TLS in headers else "aftercare-session"
+    sent = [*headers, ("Cookie", f"{known}={doctor.session}"), ("Origin", f"http://{HOST}")]
+    for path, method in (("/account", "GET"), ("/sign-in", "GET"), ("/sign-in", "POST"), ("/lock", "POST")):
+        answer = await asked_from(staffed.app, address, path, method, sent)
+        refused = answer.status_code == 403 and "This connection is not encrypted" in answer.text
+        assert refused is not private, (path, method)
+        assert refused or "Novak" in answer.text or path != "/account"
 
 
-async def test_every_answer_carries_the_safety_headers(clinic: Clinic) -> None:
-    name = written(clinic)
-    paths = [*FIXED_PATHS, f"/outbox/{name}", f"/outbox/{name}/html", "/nothing-here", "/docs", "/openapi.json"]
-    async with served(make_app(clinic)) as client:
-        for path in paths:
-            for method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS"):
-                answer = await client.request(method, path)
-                policy = answer.headers["content-security-policy"]
-                assert "default-src 'none'" in policy
-                assert "script" not in policy
-                assert answer.headers["x-content-type-options"] == "nosniff"
-                assert answer.headers["referrer-policy"] == "no-referrer"
-                assert answer.headers["cache-control"] == "no-store"
-                assert "server" not in answer.headers
-                if not path.endswith("/html") or answer.status_code != 200:
-                    assert "frame-ancestors 'none'" in policy
-                    assert "unsafe-inline" not in policy
+async def test_a_refused_connection_shows_nothing_of_anybody(staffed: Staffed, doctor: Browser) -> None:
+    written(staffed.clinic)
+    cookie = [("Cookie", f"aftercare-session={doctor.session}")]
+    answers = [await asked_from(staffed.app, STRANGER, path, headers=cookie) for path in ("/outbox", "/account")]
+    assert {answer.status_code for answer in answers} == {403}
+    assert not any(word in answer.text for answer in answers for word in ("Danuta", "Novak", "novak"))
 
 
-async def test_pages_can_only_be_read(clinic: Clinic) -> None:
-    async with served(make_app(clinic)) as client:
-        for path in FIXED_PATHS:
-            expected = (await client.get(path)).status_code
-            head = await client.head(path)
-            assert (head.status_code, head.content) == (expected, b"")
-            for method in ("POST", "PUT", "PATCH", "DELETE"):
-                refused = await client.request(method, path)
-                assert (refused.status_code, set(refused.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
+async def test_what_is_only_read_answers_head_alike_and_other_methods_not(doctor: Browser) -> None:
+    for path in READ_PATHS:
+        page = await doctor.get(path)
+        head = await doctor.send("HEAD", path)
+        assert (head.status_code, head.content) == (page.status_code, b""), path
+        for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            refused = await doctor.send(method, path)
+            assert refused.status_code == 404
+            assert "allow" not in refused.headers
+    written_only = {route.path for route in ROUTES if "{" not in route.path} - set(READ_PATHS)
+    for path in written_only:
+        assert (await doctor.get(path)).status_code == 404, path
 
 
 @pytest.mark.parametrize(
@@ -110,23 +164,21 @@ async def test_pages_can_only_be_read(clinic: Clinic) -> None:
         "０123456789abcdef0123.eml",
     ],
 )
-async def test_a_name_that_is_no_mail_of_the_folder_is_not_found(clinic: Clinic, name: str) -> None:
+async def test_a_name_that_is_no_mail_of_the_folder_is_not_found(clinic: Clinic, doctor: Browser, name: str) -> None:
     (clinic.settings.data_dir / "keys.json").write_text("secret")
     written(clinic)
-    async with served(make_app(clinic)) as client:
-        for end in ("", "/html"):
-            answer = await client.get(f"/outbox/{name}{end}")
-            assert answer.status_code == 404
-            assert "secret" not in answer.text
+    for end in ("", "/html"):
+        answer = await doctor.get(f"/outbox/{name}{end}")
+        assert answer.status_code == 404
+        assert "secret" not in answer.text
 
 
 async def test_a_fault_in_a_page_shows_nothing_of_the_inside(clinic: Clinic) -> None:
     def broken(request: Request) -> None:
         raise RuntimeError("canary of the inside")
 
-    app = make_app(clinic, [Route("/", "GET", Permission.THIS_MACHINE, broken)])
-    async with served(app) as client:
-        answer = await client.get("/")
+    async with served(make_app(clinic, [Route("/broken", "GET", Open.ANYONE, broken)])) as client:
+        answer = await client.get("/broken")
     assert answer.status_code == 500
     assert "canary" not in answer.text
     assert "Traceback" not in answer.text
@@ -142,6 +194,31 @@ def test_a_route_without_a_permission_stops_the_start(clinic: Clinic) -> None:
 def test_the_app_answers_nothing_that_is_not_in_the_table(clinic: Clinic) -> None:
     paths = {getattr(route, "path", repr(route)) for route in make_app(clinic).routes}
     assert paths == {route.path for route in ROUTES}
+
+
+def test_the_shipped_htmx_is_the_one_published() -> None:
+    (found,) = (FOLDER / "vendor").glob("htmx-*.js")
+    assert hashlib.sha256(found.read_bytes()).hexdigest() == HTMX_SHA256
+
+
+async def test_files_are_kept_by_browsers_under_their_hash_alone(clinic: Clinic) -> None:
+    app = make_app(clinic)
+    for name in FILES:
+        path = asset_path(name)
+        kept = await asked_from(app, STRANGER, path)
+        assert kept.status_code == 200
+        assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert hashlib.sha256(kept.content).hexdigest().startswith(path.split("/")[2])
+        old = await asked_from(app, STRANGER, f"/static/000000000000/{name}")
+        assert (old.content, old.headers["cache-control"]) == (kept.content, "no-store")
+    for name in ("frame.html", "nothing.js", "vendor%2fhtmx-LICENSE.txt", "..%2fapp.py", "aftercare.css%00"):
+        assert (await asked_from(app, STRANGER, f"/static/0/{name}")).status_code == 404, name
+
+
+async def test_pages_ask_for_our_own_files_only(doctor: Browser) -> None:
+    shown = (await doctor.get("/account")).text
+    asked = re.findall(r'<(?:script|link|img)\b[^>]*\b(?:src|href)="([^"]*)"', shown)
+    assert set(asked) == {asset_path(name) for name in FILES}
 
 
 async def test_a_taken_address_is_named(clinic: Clinic) -> None:

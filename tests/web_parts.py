@@ -1,6 +1,6 @@
 """A clinic for the tests of the pages: its settings, its rows without any use case, and its app on a free port."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -67,11 +67,13 @@ async def served(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         await server.stop()
 
 
-async def asked_from(app: FastAPI, host: str, path: str, method: str = "GET") -> httpx.Response:
+async def asked_from(
+    app: FastAPI, host: str, path: str, method: str = "GET", headers: Sequence[tuple[str, str]] = ()
+) -> httpx.Response:
     """The answer a client at another address gets, though it asks for this machine by name."""
     transport = httpx.ASGITransport(app, client=(host, 40_000))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        return await client.request(method, path)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000", trust_env=False) as client:
+        return await client.request(method, path, headers=list(headers))
 
 
 def beating(clinic: Clinic) -> None:
