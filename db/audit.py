@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from db.sealed import vault_of
 from db.staff import AuditEvent, AuditHead
 
+LATEST = 20_000  # events a day's list looks back over; a busy clinic makes fewer in a day
 FIRST_MAC = b"\0" * 32
 
 
@@ -78,6 +79,18 @@ def list_events(session: Session, patient_id: UUID | None = None, limit: int = 2
     if patient_id is not None:
         query = query.where(AuditEvent.patient_id == patient_id)
     return list(session.scalars(query))
+
+
+def list_since(session: Session, since: datetime, actions: Iterable[str], limit: int) -> list[AuditEvent]:
+    """The newest events of these actions since an instant, the newest first.
+
+    Numbers rise with time, so only the end of the trail is looked at, however long it is.
+    """
+    head = select(AuditHead.number).scalar_subquery()
+    query = select(AuditEvent).where(
+        AuditEvent.number > head - LATEST, AuditEvent.at >= since, AuditEvent.action.in_(list(actions))
+    )
+    return list(session.scalars(query.order_by(AuditEvent.number.desc()).limit(limit)))
 
 
 def verify(session: Session, anchors: Path | None = None) -> tuple[int, list[ChainFinding]]:

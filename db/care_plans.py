@@ -60,6 +60,17 @@ def find_event(session: Session, event_id: UUID) -> CareEvent | None:
     return session.get(CareEvent, event_id)
 
 
+def find_events(session: Session, event_ids: Sequence[UUID]) -> list[CareEvent]:
+    """Events by their ids, retracted ones too."""
+    return list(session.scalars(select(CareEvent).where(CareEvent.id.in_(event_ids))))
+
+
+def find_retracted(session: Session, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these events no longer count."""
+    query = select(CareEventRetraction.event_id).where(CareEventRetraction.event_id.in_(event_ids))
+    return set(session.scalars(query))
+
+
 def is_retracted(session: Session, event_id: UUID) -> bool:
     """Whether an event no longer counts."""
     return session.get(CareEventRetraction, event_id) is not None
@@ -129,6 +140,11 @@ def list_open_questions(session: Session, limit: int = 200) -> list[PlanQuestion
     """What staff are asked, the oldest first."""
     query = select(PlanQuestion).where(PlanQuestion.closed_at.is_(None))
     return list(session.scalars(query.order_by(PlanQuestion.asked_at).limit(limit)))
+
+
+def find_question(session: Session, question_id: UUID) -> PlanQuestion | None:
+    """The question with that id, or None."""
+    return session.get(PlanQuestion, question_id)
 
 
 def close_questions(session: Session, question_ids: Iterable[UUID]) -> None:

@@ -34,6 +34,7 @@ from db.types import UtcDateTime, Word, new_id
 _LIVE = "state IN ('scheduled', 'held', 'sending', 'awaiting_retry')"
 _WAITING = "state IN ('scheduled', 'awaiting_retry')"
 _HELD = "state = 'held'"
+_VISIT = "open AND visit_at IS NOT NULL"
 _UNSETTLED = "state IN ('failed', 'missed') AND settled_at IS NULL"
 
 
@@ -208,7 +209,9 @@ class Review(Base):
 
     __table_args__ = (
         UniqueConstraint("care_plan_id", "key"),
-        Index("ix_reviews_open_due", "due_on", sqlite_where=text("open"), postgresql_where=text("open")),
+        # The staff's lists: to book and missed by their due date, booked by their visit.
+        Index("ix_reviews_open_due", "status", "due_on", sqlite_where=text("open"), postgresql_where=text("open")),
+        Index("ix_reviews_open_visit", "visit_at", sqlite_where=text(_VISIT), postgresql_where=text(_VISIT)),
     )
 
 
@@ -392,18 +395,3 @@ class Gate(Base):
     last_attempt: Mapped[int] = mapped_column(default=0)  # the highest attempt number given out
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
-
-
-class ImportBatch(Base):
-    """One imported file: undone as a whole."""
-
-    __tablename__ = "import_batches"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    imported_by: Mapped[str]
-    file_hash: Mapped[str]
-    patients: Mapped[int]
-    treatments: Mapped[int]
-    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    undone_by: Mapped[str | None]

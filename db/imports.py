@@ -19,13 +19,22 @@ from db.follow_up import (
     CareEventRetraction,
     CarePlan,
     DeliveryAttempt,
-    ImportBatch,
     Reminder,
     ReminderDecision,
     Review,
 )
 from db.patients import list_consent
-from db.records import AddressFact, ClinicalNote, Consent, NamePrefix, Patient, PatientStop, Treatment, TreatmentVersion
+from db.records import (
+    AddressFact,
+    ClinicalNote,
+    Consent,
+    ImportBatch,
+    NamePrefix,
+    Patient,
+    PatientStop,
+    Treatment,
+    TreatmentVersion,
+)
 from db.sealed import learn_keys
 from db.states import (
     AddressFactKind,

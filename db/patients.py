@@ -174,6 +174,21 @@ def search_patients(session: Session, typed: str) -> list[Patient]:
     return hits[:SEARCH_LIMIT]
 
 
+def list_alike(
+    session: Session, given_name: str, family_name: str, birth_date: date | None, email: str | None
+) -> list[Patient]:
+    """Patients who may be the same person: the same address, or the same names and no other birth date."""
+    found = {patient.id: patient for patient in (list_by_email(session, email) if email else ())}
+    words = normal(f"{given_name} {family_name}").replace("-", " ").split()
+    if normal(given_name) and normal(family_name):
+        for patient in search_patients(session, " ".join(word for word in words if len(word) >= 2)):
+            known = patient.birth_date
+            if known is None or birth_date is None or known == birth_date:
+                found.setdefault(patient.id, patient)
+    learn_keys(session, found)
+    return list(found.values())
+
+
 def _matches(patient: Patient, words: Sequence[str]) -> bool:
     names = (patient.given_name, patient.family_name, patient.preferred_name)
     parts = [part for name in names if name for part in normal(name).replace("-", " ").split()]

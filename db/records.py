@@ -234,3 +234,18 @@ class AdverseEvent(Base):
             postgresql_where=text("resolved_by_event_id IS NULL"),
         ),
     )
+
+
+class ImportBatch(Base):
+    """One imported file: undone as a whole."""
+
+    __tablename__ = "import_batches"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    imported_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    imported_by: Mapped[str]
+    file_hash: Mapped[str]
+    patients: Mapped[int]
+    treatments: Mapped[int]
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    undone_by: Mapped[str | None]

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from db.engine import instant_of
 from db.follow_up import CarePlan, Reminder, Review
@@ -123,6 +123,18 @@ def find_reminder(session: Session, reminder_id: UUID) -> Reminder | None:
     return session.get(Reminder, reminder_id)
 
 
+def find_by_key(session: Session, plan_id: UUID, step: str, occurrence: int, generation: int) -> Reminder | None:
+    """One generation of a message, or None."""
+    return session.scalar(
+        select(Reminder).where(
+            Reminder.care_plan_id == plan_id,
+            Reminder.step == step,
+            Reminder.occurrence == occurrence,
+            Reminder.generation == generation,
+        )
+    )
+
+
 def list_reminders(
     session: Session,
     state: ReminderState | None = None,
@@ -143,6 +155,25 @@ def list_reminders(
         query = query.where(CarePlan.treatment_id == treatment_id)
     query = query.order_by(Reminder.due_at, Reminder.step, Reminder.occurrence, Reminder.generation).limit(limit)
     return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def list_latest(session: Session, reminder_ids: Sequence[UUID]) -> dict[UUID, tuple[Reminder, Reminder]]:
+    """Reminders by id, each beside the latest generation of its message."""
+    other = aliased(Reminder)
+    query = (
+        select(Reminder, other)
+        .join(
+            other,
+            and_(
+                other.care_plan_id == Reminder.care_plan_id,
+                other.step == Reminder.step,
+                other.occurrence == Reminder.occurrence,
+            ),
+        )
+        .where(Reminder.id.in_(reminder_ids))
+        .order_by(other.generation)
+    )
+    return {row[0].id: (row[0], row[1]) for row in session.execute(query)}
 
 
 def list_last_left(session: Session, limit: int) -> list[Reminder]:

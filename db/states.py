@@ -40,48 +40,16 @@ LIVE_STATES = frozenset(
 FINAL_STATES = frozenset(ReminderState) - LIVE_STATES
 WAITING_STATES = frozenset({ReminderState.SCHEDULED, ReminderState.AWAITING_RETRY})
 
+
+def _states(words: str) -> frozenset[ReminderState]:
+    return frozenset(ReminderState(word) for word in words.split())
+
+
 ALLOWED_TRANSITIONS: dict[ReminderState, frozenset[ReminderState]] = {
-    ReminderState.SCHEDULED: frozenset(
-        {
-            ReminderState.HELD,
-            ReminderState.SENDING,
-            ReminderState.MISSED,
-            ReminderState.CANCELLED,
-            ReminderState.DONE,
-        }
-    ),
-    ReminderState.HELD: frozenset(
-        {
-            ReminderState.SCHEDULED,
-            ReminderState.SENT,
-            ReminderState.MISSED,
-            ReminderState.CANCELLED,
-            ReminderState.DONE,
-        }
-    ),
-    ReminderState.SENDING: frozenset(
-        {
-            ReminderState.SCHEDULED,
-            ReminderState.HELD,
-            ReminderState.AWAITING_RETRY,
-            ReminderState.SENT,
-            ReminderState.FAILED,
-            ReminderState.MISSED,
-            ReminderState.CANCELLED,
-            ReminderState.DONE,
-        }
-    ),
-    ReminderState.AWAITING_RETRY: frozenset(
-        {
-            ReminderState.SCHEDULED,
-            ReminderState.SENDING,
-            ReminderState.HELD,
-            ReminderState.FAILED,
-            ReminderState.MISSED,
-            ReminderState.CANCELLED,
-            ReminderState.DONE,
-        }
-    ),
+    ReminderState.SCHEDULED: _states("held sending missed cancelled done"),
+    ReminderState.HELD: _states("scheduled sent missed cancelled done"),
+    ReminderState.SENDING: _states("scheduled held awaiting_retry sent failed missed cancelled done"),
+    ReminderState.AWAITING_RETRY: _states("scheduled sending held failed missed cancelled done"),
     ReminderState.SENT: frozenset(),
     ReminderState.FAILED: frozenset(),
     ReminderState.MISSED: frozenset(),

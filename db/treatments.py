@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
-from db.records import AdverseEvent, ClinicalNote, Treatment, TreatmentVersion
+from db.records import AdverseEvent, ClinicalNote, Treatment, TreatmentSignature, TreatmentVersion
 from db.sealed import vault_of
 from db.states import TreatmentStatus
 from db.types import new_id
@@ -75,6 +75,30 @@ def add_version(
     treatment.unsigned_since = instant_of(session)
     session.flush()
     return version
+
+
+def add_signature(
+    session: Session, treatment: Treatment, version: TreatmentVersion, content_mac: bytes
+) -> TreatmentSignature:
+    """Store that this session's actor signed one version."""
+    row = TreatmentSignature(
+        id=new_id(),
+        treatment_id=treatment.id,
+        patient_id=treatment.patient_id,
+        version=version.number,
+        content_mac=content_mac,
+        signed_at=instant_of(session),
+        signed_by=actor_of(session),
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def list_signatures(session: Session, treatment_id: UUID) -> list[TreatmentSignature]:
+    """The signatures of a treatment's versions, the first first."""
+    query = select(TreatmentSignature).where(TreatmentSignature.treatment_id == treatment_id)
+    return list(session.scalars(query.order_by(TreatmentSignature.version)))
 
 
 def find_treatment(session: Session, treatment_id: UUID) -> Treatment | None:

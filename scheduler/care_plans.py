@@ -16,11 +16,12 @@ from db import patients, reminders, treatments
 from db.engine import instant_of
 from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision, Review
 from db.records import Patient, Treatment, TreatmentVersion
-from db.states import Reason, ReminderState, StepKind, TreatmentStatus
+from db.states import EventKind, Past, Reason, ReminderState, StepKind, TreatmentStatus
+from db.treatments import TreatmentEntry
 from db.types import new_id
 from scheduler.clinic import Clinic
 from scheduler.kill_points import reach
-from scheduler.library import Shelf
+from scheduler.library import Shelf, ShelvedProtocol
 from scheduler.local_time import to_wall
 from scheduler.mime import make_message_id
 from scheduler.planning.facts import Decision, Event, Moment, PatientFacts, PlanFacts, Question, Stored
@@ -100,6 +101,41 @@ def facts_of(session: Session, clinic: Clinic, plan: CarePlan, language: str) ->
     decisions = stored.list_decisions(session, [plan.id])
     content = treatments.get_content(session, plan.treatment_id)
     return _plan_facts(plan, treatment, content, events, decisions, clinic.library.shelf(session), language)
+
+
+def facts_ahead(
+    plan_id: UUID,
+    shelf: Shelf,
+    shelved: ShelvedProtocol,
+    entry: TreatmentEntry,
+    language: str,
+    now: datetime,
+    keeps_earlier: bool,
+    starts_held: bool = False,
+    past: Past | None = None,
+    events: Sequence[Event] = (),
+    age_overridden: bool = False,
+) -> PlanFacts:
+    """A care plan that is not stored yet, as `load` will read it once it is."""
+    return PlanFacts(
+        id=plan_id,
+        protocol=shelved.protocol,
+        treated=Moment(datetime.fromisoformat(entry.treated_local), entry.zone, entry.treated_at),
+        entered_at=now,
+        approved=shelved.approved,
+        approved_templates=shelf.sendable(shelved.protocol, language),
+        keeps_earlier=keeps_earlier,
+        starts_held=starts_held,
+        past_override=past,
+        age_overridden=age_overridden,
+        events=tuple(events),
+    )
+
+
+def booked_ahead(event_id: UUID, booking: Moment, review: str, now: datetime) -> Event:
+    """A booked visit that is not stored yet, as `load` will read it once it is."""
+    wall = datetime.fromisoformat(booking.wall.isoformat(timespec="seconds"))
+    return Event(event_id, EventKind.REVIEW_BOOKED, Moment(wall, booking.zone, booking.instant), now, review)
 
 
 def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, result: PatientPlan) -> None:

@@ -25,6 +25,7 @@ from scheduler.mime import MailHeaders
 from scheduler.planning.course import ReviewState, follow
 from scheduler.planning.facts import PlanFacts
 from scheduler.planning.protocol import Step
+from scheduler.subjects import week_of
 from scheduler.wording import WordingFinding, lint_rendered
 
 
@@ -127,7 +128,7 @@ def values_for(
         "treatment.date": dates.day_in_words(facts.treated.wall.date(), language),
         "step.number": str(occurrence) if step.repeat else None,
         "step.total": str(step.repeat.count) if step.repeat else None,
-        "week.number": str(_week(step, occurrence)),
+        "week.number": str(week_of(step, occurrence)),
         "clinic.name": settings.clinic_name,
         "clinic.phone": settings.clinic_phone,
         "clinic.hours": settings.clinic_hours,
@@ -146,13 +147,6 @@ def values_for(
 def stop_link(clinic: Clinic) -> str:
     """A mail to the clinic's watched address that says stop; without a public address there is no other way."""
     return f"mailto:{clinic.settings.reply_to}?subject={quote('stop')}"
-
-
-def _week(step: Step, occurrence: int) -> int:
-    """The week of her plan: of a weekly step its occurrence, else the week its day lies in."""
-    if step.repeat:
-        return occurrence
-    return max(1, -(-step.offset.days // 7))
 
 
 def _review_of(facts: PlanFacts, step: Step, occurrence: int) -> ReviewState | None:

@@ -47,6 +47,25 @@ def record(
 
     Raises `InvalidInput` for a wrong review, time or field, `Refused` for a cancelled treatment.
     """
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        treatment = treatments.lock(session, treatment_id)
+        event_id = store(session, clinic, treatment, kind, at, review, fields)
+        return event_id, replan(session, clinic, treatment.patient_id)
+
+
+def store(
+    session: Session,
+    clinic: Clinic,
+    treatment: Treatment,
+    kind: EventKind,
+    at: str | None = None,
+    review: str | None = None,
+    fields: Mapping[str, str] | None = None,
+) -> UUID:
+    """Check and store an event of a locked patient's treatment, in the caller's transaction; planning is its next step.
+
+    Raises like `record`.
+    """
     now = clinic.clock.now()
     texts = {}
     for key, text in (fields or {}).items():
@@ -55,23 +74,21 @@ def record(
         texts[key], problem = clean_text(text, f"field {key}", 4_000)
         if problem:
             raise InvalidInput(problem)
-    with clinic.store.write(actor, now) as session:
-        treatment = treatments.lock(session, treatment_id)
-        plan = treatments.get_plan(session, treatment_id)
-        if treatment.status is TreatmentStatus.CANCELLED:
-            raise Refused("the treatment was cancelled: nothing more is recorded for its plan")
-        named = _review(session, clinic, treatment, plan, kind, review)
-        moment = _moment(clinic, kind, at)
-        if kind not in _AHEAD and moment.instant > now + CLOCK_SLACK:
-            raise InvalidInput(f"at: {kind.value} at {at} lies in the future; it is recorded once it has happened")
-        wall = moment.wall.isoformat(timespec="seconds")
-        event = stored.add_event(session, plan, kind, named, moment.instant, wall, moment.zone, texts)
-        if kind is EventKind.COMPLICATION:
-            stored_treatments.add_adverse_event(session, treatment, event.id, moment.instant, texts)
-        if kind is EventKind.COMPLICATION_RESOLVED:
-            stored_treatments.resolve_adverse_events(session, treatment.id, event.id)
-        audit.record(session, f"event.{kind.value}", "event", event.id, treatment.patient_id, texts)
-        return event.id, replan(session, clinic, treatment.patient_id)
+    plan = treatments.get_plan(session, treatment.id)
+    if treatment.status is TreatmentStatus.CANCELLED:
+        raise Refused("the treatment was cancelled: nothing more is recorded for its plan")
+    named = _review(session, clinic, treatment, plan, kind, review)
+    moment = _moment(clinic, kind, at)
+    if kind not in _AHEAD and moment.instant > now + CLOCK_SLACK:
+        raise InvalidInput(f"at: {kind.value} at {at} lies in the future; it is recorded once it has happened")
+    wall = moment.wall.isoformat(timespec="seconds")
+    event = stored.add_event(session, plan, kind, named, moment.instant, wall, moment.zone, texts)
+    if kind is EventKind.COMPLICATION:
+        stored_treatments.add_adverse_event(session, treatment, event.id, moment.instant, texts)
+    if kind is EventKind.COMPLICATION_RESOLVED:
+        stored_treatments.resolve_adverse_events(session, treatment.id, event.id)
+    audit.record(session, f"event.{kind.value}", "event", event.id, treatment.patient_id, texts)
+    return event.id
 
 
 def retract(clinic: Clinic, actor: str, event_id: UUID, reason: str) -> PatientPlan:

@@ -11,13 +11,13 @@ from uuid import UUID
 from db.bulk import NewRows
 from db.states import LIVE_STATES, AddressState, EventKind, Level, Past, Topic
 from db.types import new_id
-from scheduler.care_plans import reminder_values
+from scheduler.care_plans import booked_ahead, facts_ahead, reminder_values
 from scheduler.clinic import Clinic
 from scheduler.import_person import Person
 from scheduler.import_rows import RowTreatment
 from scheduler.library import Shelf
 from scheduler.patients import CONSENT_WORDING
-from scheduler.planning.facts import Event, Moment, PatientFacts, PlanFacts
+from scheduler.planning.facts import PatientFacts, PlanFacts
 from scheduler.planning.patient_plan import PatientPlan, plan_patient
 
 
@@ -149,29 +149,22 @@ def _add_plan(
 
 
 def _facts(plan: DraftPlan, shelf: Shelf, language: str, choices: Choices, now: datetime) -> PlanFacts:
-    """The care plan as `scheduler.care_plans.load` will read it."""
-    shelved, entry = plan.treatment.shelved, plan.treatment.entry
-    return PlanFacts(
-        id=plan.plan_id,
-        protocol=shelved.protocol,
-        treated=Moment(datetime.fromisoformat(entry.treated_local), entry.zone, entry.treated_at),
-        entered_at=now,
-        approved=shelved.approved,
-        approved_templates=shelf.sendable(shelved.protocol, language),
-        keeps_earlier=plan.keeps_earlier,
-        starts_held=choices.hold,
-        past_override=choices.past,
-        events=tuple(_booked(plan, now)),
+    shelved, booking = plan.treatment.shelved, plan.treatment.booking
+    booked = []
+    if plan.event_id is not None and booking is not None:
+        booked.append(booked_ahead(plan.event_id, booking, shelved.protocol.reviews[0].key, now))
+    return facts_ahead(
+        plan.plan_id,
+        shelf,
+        shelved,
+        plan.treatment.entry,
+        language,
+        now,
+        plan.keeps_earlier,
+        choices.hold,
+        choices.past,
+        booked,
     )
-
-
-def _booked(plan: DraftPlan, now: datetime) -> list[Event]:
-    booking = plan.treatment.booking
-    if plan.event_id is None or booking is None:
-        return []
-    wall = datetime.fromisoformat(booking.wall.isoformat(timespec="seconds"))
-    at = Moment(wall, booking.zone, booking.instant)
-    return [Event(plan.event_id, EventKind.REVIEW_BOOKED, at, now, plan.treatment.shelved.protocol.reviews[0].key)]
 
 
 def _consent(person: Person) -> Mapping[Topic, bool]:

@@ -19,7 +19,7 @@ from db import audit, bulk
 from db import imports as stored
 from db import library as stored_library
 from db import treatments as stored_treatments
-from db.follow_up import ImportBatch
+from db.records import ImportBatch
 from db.sealed import learn_keys
 from db.states import Past, ReminderState, TreatmentStatus
 from db.types import new_id

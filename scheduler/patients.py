@@ -11,14 +11,25 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db import patients as stored
+from db.patients import PatientEntry
 from db.records import Patient
 from db.reminders import settle_all, void_claims
-from db.states import AddressFactKind, Level, Reason, StopReason, Topic
+from db.states import AddressFactKind, AddressState, Level, Reason, StopReason, Topic
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
-from scheduler.entries import NOTE_LENGTH, PatientForm, check_change, check_patient, clean_text, read_reason
+from scheduler.entries import (
+    CONSENT,
+    NOTE_LENGTH,
+    PatientForm,
+    Said,
+    check_change,
+    check_patient,
+    clean_text,
+    read_reason,
+)
 from scheduler.errors import InvalidInput, NotFound, Refused
 
+SHARED_ADDRESS = "another patient has the same e-mail address; mails to both will reach it"
 CONSENT_WORDING = "1"  # the wording of docs/consent-wording.md that staff read out
 
 
@@ -35,19 +46,22 @@ def add(clinic: Clinic, actor: str, form: PatientForm) -> Entered:
     now = clinic.clock.now()
     entry, said = check_patient(form, clinic.settings, now.date())
     with clinic.store.write(actor, now) as session:
-        if entry.record_number and stored.find_by_record_number(session, entry.record_number):
-            raise InvalidInput(f'record number "{entry.record_number}" belongs to another patient already')
-        warnings = []
-        if entry.email and stored.list_by_email(session, entry.email):
-            warnings.append("another patient has the same e-mail address; mails to both will reach it")
-        patient = stored.add_patient(session, entry)
-        audit.record(session, "patient.added", "patient", patient.id, patient.id, _filled(form))
-        _record_consent(session, patient, said.consent)
-        if entry.level is Level.FULL:
-            stored.add_consent(session, patient.id, Topic.FULL_TEXT, True, CONSENT_WORDING)
-        if said.confirmed:
-            stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
-        return Entered(patient.id, warnings)
+        warnings = [SHARED_ADDRESS] if entry.email and stored.list_by_email(session, entry.email) else []
+        return Entered(store_new(session, entry, said, form).id, warnings)
+
+
+def store_new(session: Session, entry: PatientEntry, said: Said, form: PatientForm) -> Patient:
+    """Store a checked patient with what she said, in the caller's transaction. Raises `InvalidInput`."""
+    if entry.record_number and stored.find_by_record_number(session, entry.record_number):
+        raise InvalidInput(f'record_number: "{entry.record_number}" belongs to another patient already')
+    patient = stored.add_patient(session, entry)
+    audit.record(session, "patient.added", "patient", patient.id, patient.id, _filled(form))
+    _record_consent(session, patient, said.consent)
+    if entry.level is Level.FULL:
+        stored.add_consent(session, patient.id, Topic.FULL_TEXT, True, CONSENT_WORDING)
+    if said.confirmed:
+        stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
+    return patient
 
 
 def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, str | None]) -> Sequence[str]:
@@ -63,11 +77,11 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
         number = fields.get("record_number")
         other = stored.find_by_record_number(session, number) if number else None
         if other is not None and other.id != patient.id:
-            raise InvalidInput(f'record number "{number}" belongs to another patient already')
+            raise InvalidInput(f'record_number: "{number}" belongs to another patient already')
         email = fields.get("email")
         warnings = []
         if email and any(row.id != patient.id for row in stored.list_by_email(session, email)):
-            warnings.append("another patient has the same e-mail address; mails to both will reach it")
+            warnings.append(SHARED_ADDRESS)
         if email and email != patient.email:
             settle_all(session, patient.id, Reason.REFUSED)
         stored.change_patient(session, patient, fields)
@@ -83,6 +97,21 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
         session.flush()
         replan(session, clinic, patient.id)
         return warnings
+
+
+def confirm_address(session: Session, patient: Patient) -> None:
+    """Record that the present address was read back and is right, in the caller's transaction; planning follows it."""
+    if patient.email_sealed is None:
+        raise InvalidInput("confirmed: there is no e-mail address to confirm")
+    if stored.find_address_state(session, patient) is not AddressState.CONFIRMED:
+        stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
+        void_claims(session, patient.id)
+        audit.record(session, "patient.changed", "patient", patient.id, patient.id, ["confirmed"])
+
+
+def consent_of(word: str) -> Mapping[Topic, bool]:
+    """What `all`, `reviews`, `exercises` or `none` says of each topic; empty for another word."""
+    return CONSENT.get(word, {})
 
 
 def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note: str | None = None) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.follow_up import CarePlan, Reminder
 from db.reminders import list_reminders
-from db.states import Audience, ReminderState
+from db.states import Audience, Reason, ReminderState
 from scheduler.clinic import Clinic
 from scheduler.planning.patient_plan import PatientPlan
 from scheduler.planning.protocol import Anchor, Span, Step
@@ -76,10 +76,15 @@ def timeline(session: Session, clinic: Clinic, treatment_id: UUID) -> list[Line]
 
 def stands(row: Reminder) -> str:
     """Where a reminder stands, with its reason as a sentence."""
-    words = STATE_WORDS[row.state]
-    if row.state is ReminderState.SCHEDULED and row.audience is Audience.STAFF:
+    return stands_in_words(row.state, row.reason, row.audience)
+
+
+def stands_in_words(state: ReminderState, reason: Reason | None, audience: Audience) -> str:
+    """A state with its reason as a sentence."""
+    words = STATE_WORDS[state]
+    if state is ReminderState.SCHEDULED and audience is Audience.STAFF:
         words = "will be shown to staff"
-    return f"{words}: {row.reason.sentence}" if row.reason else words
+    return f"{words}: {reason.sentence}" if reason else words
 
 
 def in_words(wall: datetime, today: date) -> str:

@@ -24,7 +24,7 @@ from db.types import new_id
 from scheduler import approvals, patients
 from scheduler.care_plans import load, moment_of, replan
 from scheduler.clinic import Clinic
-from scheduler.entries import check_moment, clean_text, read_reason
+from scheduler.entries import NOTE_LENGTH, check_moment, clean_text, read_reason
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.kill_points import reach
 from scheduler.library import ShelvedProtocol
@@ -51,6 +51,7 @@ class TreatmentForm:
     past: Past | None = None
     replaces: bool | None = None  # the answer where a protocol asks what a second treatment does
     age_override: str | None = None
+    late_reason: str | None = None  # why it is entered only now
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +69,44 @@ def add(clinic: Clinic, actor: str, patient_id: UUID, form: TreatmentForm) -> St
     now = clinic.clock.now()
     with clinic.store.write(actor, now) as session:
         patient = patients.lock(session, patient_id)
-        shelved = clinic.library.shelf(session).for_new_treatment(form.protocol)
-        entry = check_entry(clinic, shelved, form, now.date())
-        if _is_there(session, patient.id, form.protocol, entry):
-            raise Refused("this treatment is entered already: same patient, same protocol, same time")
-        check_age(patient.birth_date, shelved, entry, form.age_override)
-        earlier = running_plans(session, patient.id, form.protocol)
-        keeps = keeps_earlier(shelved, bool(earlier), form.replaces)
-        plan = start(session, patient, shelved, entry, form, keeps)
-        audit.record(session, "treatment.added", "treatment", plan.treatment_id, patient.id, sorted(entry.fields))
+        new = store_new(session, clinic, patient, form)
         replan(session, clinic, patient.id)
-        notes = _notes(session, clinic, shelved, earlier, keeps)
-        treatment_id = plan.treatment_id
+        notes = notes_about(session, clinic, new)
+        treatment_id = new.plan.treatment_id
     reach("plan_after_commit")
-    mine = [problem for problem in problems if problem.startswith(f"{form.protocol}.toml")]
-    return Started(treatment_id, [*notes, *mine])
+    return Started(treatment_id, [*notes, *about_file(problems, form.protocol)])
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A treatment that was stored and is still to be planned."""
+
+    plan: CarePlan
+    shelved: ShelvedProtocol
+    entry: TreatmentEntry
+    earlier: Sequence[CarePlan]  # running plans of the same protocol
+    keeps: bool
+
+
+def store_new(
+    session: Session, clinic: Clinic, patient: Patient, form: TreatmentForm, treatment_id: UUID | None = None
+) -> New:
+    """Check and store a treatment of a locked patient, in the caller's transaction; planning is its next step."""
+    shelved = clinic.library.shelf(session).for_new_treatment(form.protocol)
+    entry = check_entry(clinic, shelved, form, instant_of(session).date())
+    if _is_there(session, patient.id, form.protocol, entry):
+        raise Refused("this treatment is entered already: same patient, same protocol, same time")
+    check_age(patient.birth_date, shelved, entry, form.age_override)
+    earlier = running_plans(session, patient.id, form.protocol)
+    keeps = keeps_earlier(shelved, bool(earlier), form.replaces)
+    plan = start(session, patient, shelved, entry, form, keeps, treatment_id)
+    audit.record(session, "treatment.added", "treatment", plan.treatment_id, patient.id, sorted(entry.fields))
+    return New(plan, shelved, entry, earlier, keeps)
+
+
+def about_file(problems: Sequence[str], protocol_key: str) -> list[str]:
+    """Of what reading the files found, what is about one protocol's."""
+    return [problem for problem in problems if problem.startswith(f"{protocol_key}.toml")]
 
 
 def start(
@@ -92,9 +116,15 @@ def start(
     entry: TreatmentEntry,
     form: TreatmentForm,
     keeps: bool,
+    treatment_id: UUID | None = None,
 ) -> CarePlan:
     """Store a treatment with its care plan; planning it is the caller's next step."""
-    treatment = stored.add_treatment(session, patient.id, form.protocol, entry)
+    late, problem = clean_text(form.late_reason or "", "late_reason", NOTE_LENGTH)
+    if problem:
+        raise InvalidInput(problem)
+    treatment = stored.add_treatment(
+        session, patient.id, form.protocol, entry, treatment_id=treatment_id, late_reason=late or None
+    )
     plan = CarePlan(
         id=new_id(),
         patient_id=patient.id,
@@ -134,11 +164,11 @@ def check_entry(clinic: Clinic, shelved: ShelvedProtocol, form: TreatmentForm, t
         treated_local=moment.wall.isoformat(timespec="seconds"),
         zone=zone,
         clinician=clinician or None,
-        fields=_one_spelling(shelved.protocol, fields),
+        fields=in_one_spelling(shelved.protocol, fields),
     )
 
 
-def _one_spelling(protocol: Protocol, fields: Mapping[str, str]) -> dict[str, str]:
+def in_one_spelling(protocol: Protocol, fields: Mapping[str, str]) -> dict[str, str]:
     """Checked values as they are stored: `Yes` and `1` are the same answer."""
     known = {field.key: field for field in protocol.fields}
     return {key: normalise_value(known[key], value) for key, value in fields.items() if value}
@@ -342,18 +372,17 @@ def _is_there(session: Session, patient_id: UUID, protocol_key: str, entry: Trea
     )
 
 
-def _notes(
-    session: Session, clinic: Clinic, shelved: ShelvedProtocol, earlier: Sequence[CarePlan], keeps: bool
-) -> list[str]:
+def notes_about(session: Session, clinic: Clinic, new: New) -> list[str]:
+    """What staff should know about a treatment just stored: it is a draft's, a visit was booked for the plan before."""
     notes = []
-    if not shelved.approved:
+    if not new.shelved.approved:
         notes.append(
-            f'The protocol "{shelved.protocol.key}" is a draft: nothing is sent until a clinician approves it '
-            f"(protocol approve {shelved.protocol.key} --by NAME)."
+            f'The protocol "{new.shelved.protocol.key}" is a draft: nothing is sent until a clinician approves it '
+            f"(protocol approve {new.shelved.protocol.key} --by NAME)."
         )
-    if keeps:
+    if new.keeps:
         return notes
-    for plan in earlier:
+    for plan in new.earlier:
         patient = patients.get(session, plan.patient_id)
         facts = next(facts for facts in load(session, clinic, patient).plans if facts.id == plan.id)
         for review in follow(facts).reviews.values():

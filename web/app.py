@@ -14,12 +14,13 @@ from starlette.exceptions import HTTPException
 from scheduler.accounts.front_door import FrontDoor
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
-from web import account_pages, door_pages
+from scheduler.errors import AftercareError, NotFound
+from web import account_pages, decision_pages, door_pages, entry_pages, today_pages
 from web.assets import asset
-from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, sign_in_path
+from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, local_path, sign_in_path
 from web.health import health
 from web.outbox_pages import mail_html, mail_page, outbox_page
-from web.pages import Envelope, page, problem
+from web.pages import Envelope, page, problem, refusal
 from web.pulse import pulse_fragment
 
 ROUTES: Final = (
@@ -46,6 +47,27 @@ ROUTES: Final = (
     Route("/account/address", "POST", Right.OWN, account_pages.change_address),
     Route("/account/sign-out-everywhere", "POST", Right.OWN, account_pages.sign_out_everywhere),
     Route("/account/sessions/{session_id}/end", "POST", Right.OWN, account_pages.end_session),
+    # the day's list, and deciding
+    Route("/today", "GET", Right.DESK, today_pages.today_page),
+    Route("/today/lists", "GET", Right.DESK, today_pages.today_lists, passive=True),
+    Route("/setup/{step}", "POST", Right.STOP_SENDING, today_pages.mark_step),
+    Route("/reminders/{reminder_id}/decide", "POST", Right.DESK, decision_pages.decide),
+    Route("/questions/{question_id}/answer", "POST", Right.DESK, decision_pages.answer_question),
+    Route("/treatments/{treatment_id}/events", "POST", Right.DESK, decision_pages.record_event),
+    Route("/events/{event_id}/undo", "POST", Right.DESK, decision_pages.undo_event),
+    Route("/patients/{patient_id}/confirm-address", "POST", Right.DESK, decision_pages.confirm_address),
+    # entering a treatment
+    Route("/treatments/new", "GET", Right.DESK, entry_pages.new_page),
+    Route("/treatments/new", "POST", Right.DESK, entry_pages.save),
+    Route("/treatments/new/people", "POST", Right.DESK, entry_pages.people),
+    Route("/treatments/new/who", "POST", Right.DESK, entry_pages.who),
+    Route("/treatments/new/alike", "POST", Right.DESK, entry_pages.alike_people),
+    Route("/treatments/new/fields", "POST", Right.DESK, entry_pages.fields),
+    Route("/treatments/new/plan", "POST", Right.DESK, entry_pages.plan),
+    Route("/treatments/{treatment_id}/undo", "POST", Right.DESK, entry_pages.undo),
+    Route("/sending", "GET", Right.STOP_SENDING, decision_pages.sending_page),
+    Route("/sending/stop", "POST", Right.STOP_SENDING, decision_pages.stop_sending),
+    Route("/sending/release", "POST", Right.STOP_SENDING, decision_pages.release_sending),
     # the outbox folder, while no mail server is set
     Route("/outbox", "GET", Right.RECORD, outbox_page),
     Route("/outbox/{name}", "GET", Right.RECORD, mail_page),
@@ -72,6 +94,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor |
     app.add_exception_handler(Locked, _answer_locked)
     app.add_exception_handler(NotAllowed, _answer_not_allowed)
     app.add_exception_handler(NotEncrypted, _answer_not_encrypted)
+    app.add_exception_handler(AftercareError, _answer_refused)
     for route in routes:
         if route.permission is None:
             raise PermissionMissing(f"{route.method} {route.path} does not declare who may use it")
@@ -117,6 +140,14 @@ def _answer_locked(request: Request, error: Exception) -> Response:
 
 def _answer_not_allowed(request: Request, error: Exception) -> Response:
     return page(request, "not_allowed.html", 403)
+
+
+def _answer_refused(request: Request, error: Exception) -> Response:
+    """What a use case forbids, where its page has no better place to say so; nothing was changed."""
+    if isinstance(error, NotFound):
+        return page(request, "not_found.html", 404)
+    back = request.state.form.get("back", "")
+    return refusal(request, error, local_path(back if isinstance(back, str) else ""))
 
 
 def _answer_not_encrypted(request: Request, error: Exception) -> Response:

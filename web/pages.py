@@ -148,8 +148,15 @@ def fragment(request: Request, template: str, /, **values: object) -> HTMLRespon
 def go_to(path: str, done: str | None = None) -> RedirectResponse:
     """After a form: the page it leads to, which says what was done (a key of `web.sentences.DONE`)."""
     if done is not None:
-        path = f"{path}{'&' if '?' in path else '?'}done={done}"
+        path, mark, place = path.partition("#")
+        path = f"{path}{'&' if '?' in path else '?'}done={done}{mark}{place}"
     return RedirectResponse(path, 303)
+
+
+def refusal(request: Request, error: Exception, back: str) -> HTMLResponse:
+    """What the rules, or a wrong entry, forbid: nothing was changed; why, and the way back."""
+    lines = [line[:1].upper() + line[1:] for line in str(error).splitlines()]
+    return page(request, "refused.html", 409, lines=lines, back=back)
 
 
 def download(content: bytes, media_type: str, name: str) -> Response:

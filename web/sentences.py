@@ -1,12 +1,43 @@
 """What a page says a form has done. A key travels in the address; nothing about a patient does."""
 
+from collections.abc import Mapping
 from typing import Final
 
-DONE: Final = {
+from db.states import EventKind, Reason
+
+
+def _key(word: str) -> str:
+    return str(word).replace("_", "-")
+
+
+def _small(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
+
+
+_DONE: Final = {
     "signed-out": "You are signed out.",
     "joined": "Your account is ready.",
     "secrets-changed": "Changed. Your sessions in other browsers have ended if the password was changed.",
     "address-changed": "Your address is changed.",
     "signed-out-everywhere": "Signed out everywhere else.",
     "session-ended": "That session has ended.",
+    "noted": "Noted.",
+    "undone": "Undone. It stays readable in the record.",
+    "address-confirmed": "The address is confirmed. What waited for it follows.",
+    "stopped": "All sending is stopped. Nothing leaves until it is released.",
+    "released": "Sending is released.",
+    "decided-hold": "Held. It stays on the board until somebody gives it back.",
+    "decided-resume": "Given back.",
+    "decided-cancel": "Cancelled. It can be undone under “Done today”.",
+    "decided-send-now": "It leaves with the next look, within a minute.",
+    "decided-send-again": "It is sent once more.",
+    "decided-retry": "It is tried again with the next look.",
+    "decided-done": "Done. It can be undone below.",
+    "decided-keep": "Noted: what was sent is enough.",
+    "decided-reopen": "Undone: it is as it was before.",
+    "decided-resolve-received": "Noted as received.",
+    "decided-resolve-resend": "It is sent once more.",
 }
+_EVENTS: Final = {f"event-{_key(kind)}": f"Recorded: {_small(kind.sentence)}" for kind in EventKind}
+_STILL: Final = {f"still-{_key(why)}": f"Noted, but it does not leave: {_small(why.sentence)}" for why in Reason}
+DONE: Final[Mapping[str, str]] = {**_DONE, **_EVENTS, **_STILL}

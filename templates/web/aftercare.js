@@ -141,6 +141,35 @@
     });
   }
 
+  // Entering a treatment by keyboard: Enter takes the first hit, the arrows go through them, then on to the treatment
+
+  document.documentElement.classList.add("js");
+  document.addEventListener("keydown", (event) => {
+    const hits = [...document.querySelectorAll("#people .hit")];
+    if (event.target.id === "find-patient" && event.key === "Enter") {
+      event.preventDefault();
+      (hits[0] || document.getElementById("new-patient")).click();
+    }
+    const place = event.target.id === "find-patient" ? -1 : hits.indexOf(event.target);
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step && hits.length && (place >= 0 || event.target.id === "find-patient")) {
+      event.preventDefault();
+      (hits[place + step] || document.getElementById("find-patient")).focus();
+    }
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target.id !== "who") return;
+    const who = document.getElementById("who");
+    const next = who.querySelector("[autofocus]") || who.querySelector('input[type="radio"]');
+    (next || document.getElementById("protocol")).focus();
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const lists = event.target;
+    if (lists.id === "lists" && (lists.querySelector(".menu[open]") || lists.contains(document.activeElement))) {
+      event.preventDefault(); // somebody is in the middle of a line
+    }
+  });
+
   // Sending a form once, and saying that it takes a while
 
   document.addEventListener("submit", (event) => {

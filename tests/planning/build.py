@@ -55,6 +55,7 @@ class Record:
     questions: list[Question] = field(default_factory=list)
     statuses: dict[str, CarePlanStatus] = field(default_factory=dict)
     made: int = 0
+    decided_at: datetime | None = None
     last: PatientPlan | None = None
 
     # facts
@@ -104,7 +105,9 @@ class Record:
         """Staff decided about the latest generation of a reminder."""
         row = self.row(step, occurrence, plan)
         new = Decision(step, occurrence, row.generation, kind, self.now)
-        self.change_plan(plan, decisions=(*self.plans[plan].decisions, new))
+        self.plans[plan] = replace(self.plans[plan], decisions=(*self.plans[plan].decisions, new))
+        self.replan()
+        self.decided_at = self.now
 
     # planning, as the database stores it
 
@@ -115,6 +118,8 @@ class Record:
 
     def replan(self) -> Difference:
         """Plan and store; holds the laws of one replanning."""
+        if self.decided_at == self.now:
+            self.now += timedelta(microseconds=1)  # what follows a decision is another transaction, at another instant
         before = list(self.rows)
         result = self.last = self.compute()
         for change in result.difference.changes:

@@ -42,10 +42,10 @@ ON_LIVE = [DecisionKind.HOLD, DecisionKind.RESUME, DecisionKind.CANCEL, Decision
 # What each end allows staff to ask for.
 ON_FINAL = {
     ReminderState.SENT: [DecisionKind.SEND_AGAIN, DecisionKind.KEEP],
-    ReminderState.FAILED: [DecisionKind.SEND_AGAIN, DecisionKind.RETRY],
-    ReminderState.MISSED: [DecisionKind.SEND_AGAIN, DecisionKind.SEND_NOW],
-    ReminderState.CANCELLED: [DecisionKind.SEND_AGAIN],
-    ReminderState.DONE: [DecisionKind.SEND_AGAIN],
+    ReminderState.FAILED: [DecisionKind.SEND_AGAIN, DecisionKind.RETRY, DecisionKind.REOPEN],
+    ReminderState.MISSED: [DecisionKind.SEND_AGAIN, DecisionKind.SEND_NOW, DecisionKind.REOPEN],
+    ReminderState.CANCELLED: [DecisionKind.SEND_AGAIN, DecisionKind.REOPEN],
+    ReminderState.DONE: [DecisionKind.SEND_AGAIN, DecisionKind.REOPEN],
 }
 
 
@@ -185,7 +185,8 @@ class History(RuleBasedStateMachine):
                     if (other.plan_id, other.step, other.occurrence) == (row.plan_id, row.step, row.occurrence)
                     and other.generation > row.generation
                 ]
-                assert not later or DecisionKind.SEND_AGAIN in self._kinds(row, row.generation)
+                asked = {DecisionKind.SEND_AGAIN, DecisionKind.REOPEN} & set(self._kinds(row, row.generation))
+                assert not later or asked
 
     @invariant()
     def nothing_is_sent_twice_unasked(self) -> None:

@@ -149,6 +149,21 @@ def upgrade() -> None:
     op.add_column("protocol_versions", sa.Column("origin", sa.String(length=40), server_default="file", nullable=False))
     op.add_column("protocol_versions", sa.Column("written_by", sa.Text(), nullable=True))
     op.add_column("reminders", sa.Column("settled_at", sa.BigInteger(), nullable=True))
+    op.drop_index("ix_reviews_open_due", "reviews")
+    op.create_index(
+        "ix_reviews_open_due",
+        "reviews",
+        ["status", "due_on"],
+        sqlite_where=sa.text("open"),
+        postgresql_where=sa.text("open"),
+    )
+    op.create_index(
+        "ix_reviews_open_visit",
+        "reviews",
+        ["visit_at"],
+        sqlite_where=sa.text("open AND visit_at IS NOT NULL"),
+        postgresql_where=sa.text("open AND visit_at IS NOT NULL"),
+    )
     op.create_index("ix_reminders_due_at", "reminders", ["due_at"])
     op.create_index(
         "ix_reminders_held",

@@ -1,0 +1,117 @@
+"""What waits for a person: the queries behind the staff's list of the day. Each is served by an index of its own.
+
+What a line means, and which comes first, is in `scheduler.worklist`.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import and_, select, union_all
+from sqlalchemy.orm import Session
+
+from db.follow_up import CarePlan, Reminder, Review
+from db.records import AdverseEvent, Patient, Treatment
+from db.sealed import learn_keys
+from db.states import WAITING_STATES, Audience, Reason, ReminderState, ReviewStatus
+
+
+def list_call_asked(session: Session, limit: int) -> list[CarePlan]:
+    """Care plans whose patient asked for a call, the longest waiting first."""
+    query = select(CarePlan).where(CarePlan.call_asked_at.is_not(None)).order_by(CarePlan.call_asked_at)
+    return list(session.scalars(query.limit(limit)))
+
+
+def list_release_asked(session: Session, limit: int) -> list[CarePlan]:
+    """Care plans whose next part waits for a clinician's release, the longest waiting first."""
+    query = select(CarePlan).where(CarePlan.release_asked_at.is_not(None)).order_by(CarePlan.release_asked_at)
+    return list(session.scalars(query.limit(limit)))
+
+
+def list_open_complications(session: Session, limit: int) -> list[tuple[AdverseEvent, UUID]]:
+    """Complications that were not resolved, the first first; with their care plans' ids."""
+    query = (
+        select(AdverseEvent, CarePlan.id)
+        .join(CarePlan, CarePlan.treatment_id == AdverseEvent.treatment_id)
+        .where(AdverseEvent.resolved_by_event_id.is_(None))
+        .order_by(AdverseEvent.onset_at)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def list_unsigned(session: Session, before: datetime, limit: int) -> list[tuple[Treatment, UUID]]:
+    """Treatments whose record has waited to be signed since before an instant, the longest waiting first."""
+    query = (
+        select(Treatment, CarePlan.id)
+        .join(CarePlan, CarePlan.treatment_id == Treatment.id)
+        .where(Treatment.unsigned_since < before, Treatment.unsigned_since.is_not(None))
+        .order_by(Treatment.unsigned_since)
+        .limit(limit)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def list_held_each(session: Session, limits: Mapping[Reason, int]) -> list[Reminder]:
+    """Reminders held for these reasons, by due time, at most so many of each: one query, flat in their number."""
+    parts = [
+        select(
+            select(Reminder.id)
+            .where(Reminder.state == ReminderState.HELD, Reminder.reason == reason)
+            .order_by(Reminder.due_at)
+            .limit(limit)
+            .subquery()
+            .c.id
+        )
+        for reason, limit in limits.items()
+    ]
+    query = select(Reminder).where(Reminder.id.in_(union_all(*parts))).order_by(Reminder.due_at, Reminder.id)
+    return list(session.scalars(query))
+
+
+def list_unsettled(session: Session, limit: int) -> list[Reminder]:
+    """Failed and missed reminders that nobody has acted on, the last first."""
+    query = select(Reminder).where(
+        Reminder.state.in_((ReminderState.FAILED, ReminderState.MISSED)), Reminder.settled_at.is_(None)
+    )
+    return list(session.scalars(query.order_by(Reminder.changed_at.desc()).limit(limit)))
+
+
+def list_reviews_to_book(session: Session, until: date, limit: int) -> list[Review]:
+    """Open reviews without a visit that are due by a day, or whose visit was missed."""
+    waits = and_(Review.open, Review.status.in_((ReviewStatus.DUE, ReviewStatus.MISSED)), Review.due_on <= until)
+    return list(session.scalars(select(Review).where(waits).order_by(Review.due_on, Review.id).limit(limit)))
+
+
+def list_visits(session: Session, until: datetime, limit: int) -> list[Review]:
+    """Booked visits that start before an instant and whose outcome was not recorded, the earliest first."""
+    booked = and_(Review.open, Review.visit_at.is_not(None), Review.visit_at < until)
+    return list(session.scalars(select(Review).where(booked).order_by(Review.visit_at, Review.id).limit(limit)))
+
+
+def list_leaving(session: Session, until: datetime, limit: int) -> list[Reminder]:
+    """Messages to patients that leave before an instant, the first first."""
+    query = (
+        select(Reminder)
+        .where(
+            Reminder.state.in_(sorted(WAITING_STATES)),
+            Reminder.ready_at < until,
+            Reminder.audience == Audience.PATIENT,
+        )
+        .order_by(Reminder.ready_at, Reminder.id)
+        .limit(limit)
+    )
+    return list(session.scalars(query))
+
+
+def find_plans(session: Session, plan_ids: Iterable[UUID]) -> dict[UUID, CarePlan]:
+    """Care plans by id."""
+    return {row.id: row for row in session.scalars(select(CarePlan).where(CarePlan.id.in_(set(plan_ids))))}
+
+
+def open_patients(session: Session, patient_ids: Iterable[UUID]) -> dict[UUID, Patient]:
+    """Patients by id, their keys at hand: two queries however many there are."""
+    ids = list(dict.fromkeys(patient_ids))
+    found = {row.id: row for row in session.scalars(select(Patient).where(Patient.id.in_(ids)))}
+    learn_keys(session, found)
+    return found

@@ -1,0 +1,116 @@
+"""What has to be true before the first real message: settings, the clinic's own words, approvals, what only a person
+can say. The card of it stays on the day's list until it is empty.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from db import accounts, audit
+from db import library as stored_library
+from db.states import SetupStep
+from scheduler.clinic import Clinic
+from scheduler.library import Shelf, ShelvedProtocol
+
+
+@dataclass(frozen=True, slots=True)
+class SetupLine:
+    """One thing to do: what, why, where. `mark` is set where a person says that it is done."""
+
+    words: str
+    help: str
+    path: str | None = None
+    mark: SetupStep | None = None
+
+
+def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
+    """What is still to do, in the order to do it; empty when a clinic is ready."""
+    settings = clinic.settings
+    marks = accounts.list_setup_marks(session)
+    shelf = clinic.library.shelf(session)
+    values = stored_library.list_texts(session)
+    found = []
+    if settings.smtp_host is None:
+        found.append(
+            SetupLine(
+                "Set a mail server", "Until then every mail is written to a folder and nobody receives it.", "/settings"
+            )
+        )
+    if settings.to_be_set:
+        found.append(
+            SetupLine(
+                "Say who the clinic is",
+                "Name, sender, telephone and hours stand in every mail: neutral, as patients know you.",
+                "/settings",
+            )
+        )
+    approved = [shelved for shelved in shelf.protocols.values() if shelved.approved]
+    if not any(_has_its_texts(shelved, values) for shelved in _offered(shelf)):
+        found.append(
+            SetupLine(
+                "Write the rest rule",
+                "What a patient may do in the first days is the clinic's to say; no protocol starts without it.",
+                "/protocols",
+            )
+        )
+    if not approved:
+        found.append(
+            SetupLine(
+                "Read and approve a protocol with its urgent text",
+                "All shipped texts are starters. A clinician reads them, changes them and approves them.",
+                "/protocols",
+            )
+        )
+    if SetupStep.TEST_MAIL_READ not in marks:
+        found.append(
+            SetupLine(
+                "Send yourself a test mail and read it",
+                "On your own phone, locked: what shows is what a patient's family would see.",
+                "/texts",
+                SetupStep.TEST_MAIL_READ,
+            )
+        )
+    if SetupStep.KEYS_KEPT not in marks:
+        found.append(
+            SetupLine(
+                "Keep a copy of the key file elsewhere",
+                f"Without {settings.keys_file.name} no backup can be read by anyone.",
+                None,
+                SetupStep.KEYS_KEPT,
+            )
+        )
+    if SetupStep.BACKUP_KEPT not in marks:
+        found.append(
+            SetupLine("Make a backup, and keep it elsewhere", "See docs/operations.md.", None, SetupStep.BACKUP_KEPT)
+        )
+    if settings.alert_address is None:
+        found.append(
+            SetupLine("Say where alarms go", "An address that somebody reads: AFTERCARE_ALERT_ADDRESS.", "/settings")
+        )
+    elif SetupStep.ALARMS_KNOWN not in marks:
+        found.append(
+            SetupLine(
+                "Make sure that somebody reads the alarms",
+                f"They go to {settings.alert_address}.",
+                None,
+                SetupStep.ALARMS_KNOWN,
+            )
+        )
+    return found
+
+
+def mark(clinic: Clinic, actor: str, step: SetupStep) -> None:
+    """Note that a person says a step is done."""
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        accounts.mark_setup(session, step)
+        audit.record(session, f"setup.{step.value}", "setup")
+
+
+def _offered(shelf: Shelf) -> list[ShelvedProtocol]:
+    return [shelved for shelved in shelf.protocols.values() if shelved.protocol.key not in shelf.retired]
+
+
+def _has_its_texts(shelved: ShelvedProtocol, values: dict[str, dict[str, str]]) -> bool:
+    given = values.get(shelved.protocol.key, {})
+    return all(given.get(text.key) for text in shelved.protocol.texts if text.required)

@@ -1,0 +1,79 @@
+"""What a message is called before it is written: its subject as far as the plan knows it, and staff's own lines.
+
+The finished subject, with her values, is made in `scheduler.compose`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from db.follow_up import CarePlan, PlanQuestion, Reminder
+from db.states import Audience
+from scheduler import dates
+from scheduler.library import Shelf
+from scheduler.message_source import EXPRESSION, parse_source
+from scheduler.planning.protocol import Anchor, Protocol, Step
+
+STAFF_LINES: Final = {
+    "staff_call_missed": "Ring: the visit was missed",
+    "staff_decide_missed": "Decide: the visit was missed and no other is booked",
+    "staff_call_unreviewed": "Ring: the review has not taken place",
+}
+UNKNOWN: Final = "…"
+
+
+def title_of(
+    shelf: Shelf, protocol: Protocol, step: Step, language: str, occurrence: int = 1, basis: str | None = None
+) -> str:
+    """The subject of a step's mail, or the words of a line for staff. `basis` is the reminder's: it names the visit.
+
+    What only the finished mail knows is shown as `…`.
+    """
+    if step.audience is Audience.STAFF:
+        return staff_line(step.template)
+    texts = shelf.find_message(protocol, step.template, language, "general", approved_only=False)
+    if texts is None:
+        return step.template.replace("_", " ")
+    tongue = texts.text.source.language
+    values = _values(step, occurrence, basis, tongue)
+    subject = parse_source(texts.text.source).front.subject
+    return EXPRESSION.sub(lambda match: values.get(match[1], UNKNOWN), subject)
+
+
+def title_of_row(shelf: Shelf, plan: CarePlan, row: Reminder | PlanQuestion, language: str) -> str:
+    """What a stored reminder's message is called; its text's key when its step is gone from a draft."""
+    protocol = shelf.get(plan.protocol_version_id).protocol
+    step = next((step for step in protocol.steps if step.key == row.step), None)
+    if isinstance(row, Reminder) and row.audience is Audience.STAFF:
+        return staff_line(row.template)
+    if step is None:
+        return row.template.replace("_", " ") if isinstance(row, Reminder) else row.step
+    basis = row.basis if isinstance(row, Reminder) else row.told
+    return title_of(shelf, protocol, step, language, row.occurrence, basis)
+
+
+def staff_line(template: str) -> str:
+    """What a line for staff asks for; its key in plain letters where it is the clinic's own."""
+    words = template.removeprefix("staff_").replace("_", " ")
+    return STAFF_LINES.get(template, words[:1].upper() + words[1:])
+
+
+def _values(step: Step, occurrence: int, basis: str | None, language: str) -> Mapping[str, str]:
+    values = {"week.number": str(week_of(step, occurrence))}
+    if step.repeat:
+        values |= {"step.number": str(occurrence), "step.total": str(step.repeat.count)}
+    if step.anchor is Anchor.REVIEW_BOOKED and basis:
+        visit = datetime.fromisoformat(basis.split(" ")[0])
+        values |= {
+            "review.date": dates.day_in_words(visit.date(), language),
+            "review.weekday": dates.weekday_in_words(visit.date(), language),
+            "review.time": dates.time_in_words(visit.time(), language),
+        }
+    return values
+
+
+def week_of(step: Step, occurrence: int) -> int:
+    """The week of her plan: of a weekly step its occurrence, else the week its day lies in."""
+    if step.repeat:
+        return occurrence
+    return max(1, -(-step.offset.days // 7))

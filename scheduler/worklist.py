@@ -1,0 +1,205 @@
+"""The staff's list of the day: everything that waits for a person, most harmful first; what leaves next; what was done.
+
+The queries are in `db.worklist`, the words of a line and its actions in `web.today_lines`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from db import care_plans as stored_plans
+from db import reminders as stored_reminders
+from db import worklist as stored
+from db.follow_up import CarePlan, PlanQuestion, Reminder, Review
+from db.records import Patient
+from db.states import Reason, ReminderState, ReviewStatus
+from scheduler.clinic import Clinic
+from scheduler.library import Shelf
+from scheduler.local_time import to_utc, to_wall
+from scheduler.subjects import title_of_row
+
+EACH: Final = 50  # lines of one kind; the rest is counted and found on the board
+LEAVES_WITHIN: Final = timedelta(hours=24)
+HER_ROWS: Final = 8  # messages of one patient that wait for the same answer: so many are looked at for one line
+BOOK_AHEAD: Final = timedelta(days=7)  # a review without a visit is asked for this long before it is due
+SIGN_WITHIN: Final = timedelta(hours=24)
+
+
+class LineKind(StrEnum):
+    """What a line is about; the order is that of harm."""
+
+    CALL_ASKED = "call_asked"
+    COMPLICATION = "complication"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    MISSED = "missed"
+    ADDRESS_REFUSED = "address_refused"
+    QUESTION = "question"
+    VISIT_PASSED = "visit_passed"
+    REVIEW_MISSED = "review_missed"
+    REVIEW_OVERDUE = "review_overdue"
+    FOR_STAFF = "for_staff"
+    RELEASE_ASKED = "release_asked"
+    REVIEW_TO_BOOK = "review_to_book"
+    ADDRESS_MISSING = "address_missing"
+    ADDRESS_UNCONFIRMED = "address_unconfirmed"
+    CONSENT_MISSING = "consent_missing"
+    BIRTH_DATE_MISSING = "birth_date_missing"
+    UNDER_AGE = "under_age"
+    PAST_ASK = "past_ask"
+    AWAITING_RELEASE = "awaiting_release"
+    NOT_SENDABLE = "not_sendable"
+    UNSIGNED = "unsigned"
+
+
+ORDER: Final = {kind: place for place, kind in enumerate(LineKind)}
+RED: Final = frozenset({LineKind.CALL_ASKED, LineKind.COMPLICATION})
+# Of these nobody rings the patient: they are about the record or the clinic's own texts.
+_BY_PATIENT: Final = {
+    Reason.ADDRESS_REFUSED: LineKind.ADDRESS_REFUSED,
+    Reason.ADDRESS_MISSING: LineKind.ADDRESS_MISSING,
+    Reason.ADDRESS_UNCONFIRMED: LineKind.ADDRESS_UNCONFIRMED,
+    Reason.CONSENT_MISSING: LineKind.CONSENT_MISSING,
+    Reason.BIRTH_DATE_MISSING: LineKind.BIRTH_DATE_MISSING,
+    Reason.UNDER_AGE: LineKind.UNDER_AGE,
+}
+_BY_MESSAGE: Final = {
+    Reason.UNKNOWN: LineKind.UNKNOWN,
+    Reason.FOR_STAFF: LineKind.FOR_STAFF,
+    Reason.PAST_ASK: LineKind.PAST_ASK,
+    Reason.AWAITING_RELEASE: LineKind.AWAITING_RELEASE,
+    Reason.REVEALING_TEXT: LineKind.NOT_SENDABLE,
+    Reason.REFUSED_BY_SERVER: LineKind.NOT_SENDABLE,
+    Reason.RENDER_FAILED: LineKind.NOT_SENDABLE,
+    Reason.SEND_FAILED: LineKind.NOT_SENDABLE,
+}
+# Held, but nobody's to do one by one: counted, with where to look.
+COUNTED: Final = (Reason.NOT_APPROVED, Reason.HOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that waits for a person: what, whose, since or for when, and the row it is about."""
+
+    kind: LineKind
+    patient_id: UUID
+    plan_id: UUID | None
+    at: datetime | None
+    reminder: Reminder | None = None
+    review: Review | None = None
+    question: PlanQuestion | None = None
+
+    @property
+    def level(self) -> str:
+        """`red`: a person may come to harm; `amber`: needs a person."""
+        return "red" if self.kind in RED else "amber"
+
+
+@dataclass(frozen=True, slots=True)
+class Worklist:
+    """The whole list at one instant, with the patients, care plans and titles its lines speak of.
+
+    `more`: kinds of which there are more than are shown. `counted`: held reminders that are nobody's to do one by one.
+    """
+
+    at: datetime
+    lines: Sequence[Line]
+    more: frozenset[LineKind]
+    counted: Mapping[Reason, int]
+    visits: Sequence[Line]  # today's, still to come
+    leaving: Sequence[Reminder]
+    people: Mapping[UUID, Patient] = field(repr=False)
+    plans: Mapping[UUID, CarePlan] = field(repr=False)
+    shelf: Shelf = field(repr=False)
+
+    def title(self, row: Reminder | PlanQuestion) -> str:
+        """What a reminder's message is called."""
+        plan, patient = self.plans[row.care_plan_id], self.people[row.patient_id]
+        return title_of_row(self.shelf, plan, row, patient.language)
+
+
+def read_worklist(session: Session, clinic: Clinic) -> Worklist:
+    """Everything that waits for a person now."""
+    now = clinic.clock.now()
+    found = list(_lines(session, clinic, now))
+    by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind}
+    lines = [line for kind in LineKind for line in by_kind[kind][:EACH]]
+    zone = clinic.settings.clinic_time_zone
+    tomorrow = to_wall(now, zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    visits = [
+        _about(LineKind.VISIT_PASSED, review, review.visit_at)
+        for review in stored.list_visits(session, to_utc(tomorrow, zone), 2 * EACH)
+        if review.visit_at is not None and review.visit_at > now
+    ]
+    leaving = stored.list_leaving(session, now + LEAVES_WITHIN, EACH)
+    held = stored_reminders.count_by_reason(session, ReminderState.HELD)
+    shown = [*lines, *visits]
+    return Worklist(
+        at=now,
+        lines=lines,
+        more=frozenset(kind for kind, all_of_it in by_kind.items() if len(all_of_it) > EACH),
+        counted={reason: held[reason] for reason in COUNTED if held.get(reason)},
+        visits=visits,
+        leaving=leaving,
+        people=stored.open_patients(session, [line.patient_id for line in shown] + [row.patient_id for row in leaving]),
+        plans=stored.find_plans(
+            session, [line.plan_id for line in shown if line.plan_id] + [row.care_plan_id for row in leaving]
+        ),
+        shelf=clinic.library.shelf(session),
+    )
+
+
+def _lines(session: Session, clinic: Clinic, now: datetime) -> Iterator[Line]:
+    some = EACH + 1
+    for plan in stored.list_call_asked(session, some):
+        yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at)
+    for event, plan_id in stored.list_open_complications(session, some):
+        yield Line(LineKind.COMPLICATION, event.patient_id, plan_id, event.onset_at)
+    for plan in stored.list_release_asked(session, some):
+        yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
+    yield from _messages(session, some)
+    for question in stored_plans.list_open_questions(session, some):
+        yield Line(LineKind.QUESTION, question.patient_id, question.care_plan_id, question.asked_at, question=question)
+    yield from _reviews(session, clinic, now, some)
+    for treatment, plan_id in stored.list_unsigned(session, now - SIGN_WITHIN, some):
+        yield Line(LineKind.UNSIGNED, treatment.patient_id, plan_id, treatment.unsigned_since)
+
+
+def _messages(session: Session, some: int) -> Iterator[Line]:
+    limits = dict.fromkeys(_BY_MESSAGE, some) | dict.fromkeys(_BY_PATIENT, HER_ROWS * some)
+    told = set()
+    for row in stored.list_held_each(session, limits):
+        if row.reason in _BY_PATIENT:  # one line a patient, about the first of them
+            if (row.patient_id, row.reason) not in told:
+                told.add((row.patient_id, row.reason))
+                yield Line(_BY_PATIENT[row.reason], row.patient_id, row.care_plan_id, row.due_at, reminder=row)
+        elif row.reason in _BY_MESSAGE:
+            kind = _BY_MESSAGE[row.reason]
+            at = row.changed_at if kind in (LineKind.UNKNOWN, LineKind.NOT_SENDABLE) else row.due_at
+            yield Line(kind, row.patient_id, row.care_plan_id, at, reminder=row)
+    for row in stored.list_unsettled(session, 2 * some):
+        kind = LineKind.FAILED if row.state is ReminderState.FAILED else LineKind.MISSED
+        yield Line(kind, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
+
+
+def _reviews(session: Session, clinic: Clinic, now: datetime, some: int) -> Iterator[Line]:
+    today = to_wall(now, clinic.settings.clinic_time_zone).date()
+    for review in stored.list_visits(session, now, some):
+        yield _about(LineKind.VISIT_PASSED, review, review.visit_at)
+    for review in stored.list_reviews_to_book(session, today + BOOK_AHEAD, 3 * some):
+        if review.status is ReviewStatus.MISSED:
+            kind = LineKind.REVIEW_MISSED
+        elif review.latest_on < today:
+            kind = LineKind.REVIEW_OVERDUE
+        else:
+            kind = LineKind.REVIEW_TO_BOOK
+        yield _about(kind, review, None)
+
+
+def _about(kind: LineKind, review: Review, at: datetime | None) -> Line:
+    return Line(kind, review.patient_id, review.care_plan_id, at, review=review)

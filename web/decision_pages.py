@@ -1,0 +1,173 @@
+"""Forms that decide something: about a message, about an event, about a question; and stopping all sending.
+
+They are on many pages; `back` says which one a form leads back to.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from db import care_plans as stored_plans
+from db import reminders as stored_reminders
+from db.states import DecisionKind, EventKind, Reason, ReminderState
+from scheduler import decisions, events, gate_keeper, patients
+from scheduler.accounts.rights import Right
+from scheduler.decisions import Decided
+from scheduler.errors import AftercareError, InvalidInput, NotFound
+from web.doors import NotAllowed, local_path, me_of
+from web.forms import FormModel, filled
+from web.pages import clinic_of, go_to, page
+
+# What only a clinician records; everything else the desk may.
+CLINICAL_EVENTS: Final = frozenset(
+    {
+        EventKind.REVIEW_COMPLETED,
+        EventKind.SOLO_STARTED,
+        EventKind.PARTNER_RELEASED,
+        EventKind.PARTNER_REVOKED,
+        EventKind.HEALING_CLEARED,
+        EventKind.COMPLICATION_RESOLVED,
+    }
+)
+
+
+class DecisionForm(FormModel):
+    """What staff decide about one message."""
+
+    decision: str = ""
+    note: str = ""
+    back: str = ""
+
+
+class EventForm(FormModel):
+    """An event of a care plan; `at` empty: now. `fields` are `field.<key>`."""
+
+    kind: str = ""
+    review: str = ""
+    at: str = ""
+    note: str = ""
+    back: str = ""
+
+
+class BackForm(FormModel):
+    """A button that leads back."""
+
+    back: str = ""
+
+
+class ReasonForm(FormModel):
+    """Why."""
+
+    reason: str = ""
+
+
+def decide(request: Request, reminder_id: UUID) -> Response:
+    """Decide about one message."""
+    form = DecisionForm.read(request)
+    kind = _read_kind(form.decision)
+    decided = decisions.decide(clinic_of(request), me_of(request).actor, reminder_id, kind, form.note)
+    return go_to(local_path(form.back), decided_key(kind, decided))
+
+
+def answer_question(request: Request, question_id: UUID) -> Response:
+    """Answer what the planner asked about a message that was sent."""
+    form, clinic = DecisionForm.read(request), clinic_of(request)
+    kind = _read_kind(form.decision)
+
+    with clinic.store.read() as session:
+        question = stored_plans.find_question(session, question_id)
+        if question is None or question.closed_at is not None:
+            raise NotFound("this question has been answered meanwhile")
+        row = stored_reminders.find_by_key(
+            session, question.care_plan_id, question.step, question.occurrence, question.generation
+        )
+    if row is None or kind not in (DecisionKind.KEEP, DecisionKind.SEND_AGAIN):
+        raise InvalidInput("decision: is none that answers this question")
+    decided = decisions.decide(clinic, me_of(request).actor, row.id, kind, form.note)
+    return go_to(local_path(form.back), decided_key(kind, decided))
+
+
+def record_event(request: Request, treatment_id: UUID) -> Response:
+    """Record that something happened in a care plan."""
+    form = EventForm.read(request)
+    try:
+        kind = EventKind(form.kind)
+    except ValueError:
+        raise InvalidInput("kind: is none that can be recorded here") from None
+    me = me_of(request)
+    if kind in CLINICAL_EVENTS and not me.may(Right.RECORD):
+        raise NotAllowed
+    fields = {"note": form.note} if form.note.strip() else {}
+    events.record(clinic_of(request), me.actor, treatment_id, kind, form.at or None, form.review or None, fields)
+    return go_to(local_path(form.back), f"event-{kind.value.replace('_', '-')}")
+
+
+def undo_event(request: Request, event_id: UUID) -> Response:
+    """Take back what was recorded by mistake; it stays readable."""
+    form, me = BackForm.read(request), me_of(request)
+
+    clinic = clinic_of(request)
+    with clinic.store.read() as session:
+        kind = events.get(session, event_id).kind
+    if kind in CLINICAL_EVENTS and not me.may(Right.RECORD):
+        raise NotAllowed
+    events.retract(clinic, me.actor, event_id, "undone at the desk")
+    return go_to(local_path(form.back), "undone")
+
+
+def confirm_address(request: Request, patient_id: UUID) -> Response:
+    """The address was read back, and is right."""
+    form = BackForm.read(request)
+
+    patients.change(clinic_of(request), me_of(request).actor, patient_id, {"confirmed": "yes"})
+    return go_to(local_path(form.back), "address-confirmed")
+
+
+def sending_page(request: Request) -> Response:
+    """Stop all sending, or release it with open eyes: how many would leave, and which first."""
+    waiting = gate_keeper.look(clinic_of(request))
+    return page(request, "sending.html", waiting=waiting, form=filled(ReasonForm()))
+
+
+def stop_sending(request: Request) -> Response:
+    """Close the gate."""
+    form, clinic = ReasonForm.read(request), clinic_of(request)
+    try:
+        gate_keeper.close(clinic, me_of(request).actor, form.reason)
+    except AftercareError as wrong:
+        shown = filled(form, wrong, {"reason": "Reason"})
+        return page(request, "sending.html", 422, waiting=gate_keeper.look(clinic), form=shown)
+    return go_to("/today", "stopped")
+
+
+def release_sending(request: Request) -> Response:
+    """Open the gate."""
+    BackForm.read(request)
+    gate_keeper.release(clinic_of(request), me_of(request).actor)
+    return go_to("/today", "released")
+
+
+def decided_key(kind: DecisionKind, decided: Decided) -> str:
+    """What the page says about a decision: what it led to, which a rule may have made another than was wished."""
+    wanted_to_leave = kind in (
+        DecisionKind.RESUME,
+        DecisionKind.SEND_NOW,
+        DecisionKind.SEND_AGAIN,
+        DecisionKind.RETRY,
+        DecisionKind.RESOLVE_RESEND,
+        DecisionKind.REOPEN,
+    )
+    if wanted_to_leave and decided.state in (ReminderState.HELD, ReminderState.CANCELLED, ReminderState.MISSED):
+        reason = decided.reason or Reason.HOLD
+        if reason is not Reason.FOR_STAFF:
+            return f"still-{reason.value.replace('_', '-')}"
+    return f"decided-{kind.value.replace('_', '-')}"
+
+
+def _read_kind(word: str) -> DecisionKind:
+    try:
+        return DecisionKind(word)
+    except ValueError:
+        raise InvalidInput(f"decision: is none of {', '.join(kind.value for kind in DecisionKind)}") from None

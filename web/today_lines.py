@@ -1,0 +1,365 @@
+"""The words of a line of the day's list, and what can be done about it: the one action first.
+
+What waits is found in `scheduler.worklist`; the page is in `web.today_pages`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from db.follow_up import Reminder, Review
+from db.states import DecisionKind, EventKind, QuestionKind, Reason
+from scheduler.accounts.front_door import Present
+from scheduler.accounts.rights import Right
+from scheduler.done_today import Done, DoneToday
+from scheduler.local_time import to_utc
+from scheduler.worklist import Line, LineKind, Worklist
+from web.people import Person, person
+from web.times import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Something to do about a line: a link (`href`), or a form with hidden fields, with a note where `asks` says so."""
+
+    words: str
+    href: str | None = None
+    action: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    asks: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One line as the page shows it. `rings`: the line may be settled by telephone, so the number is shown."""
+
+    level: str
+    who: Person | None
+    words: str
+    acts: Sequence[Act]
+    rings: bool = False
+
+
+_SEE: Final = "/treatments/{}#plan"
+_REVIEWS: Final = "/treatments/{}#reviews"
+
+
+def show_line(line: Line, found: Worklist, say: Say, me: Present) -> Shown:
+    """A line of what waits, in words, with what this person may do about it."""
+    who = person(found.people[line.patient_id], say.today)
+    words, acts, rings = _TELLERS[line.kind](_Context(line, found, say, me, who))
+    return Shown(line.level, who, words, acts, rings)
+
+
+def show_leaving(row: Reminder, found: Worklist, say: Say) -> tuple[str, Person, str, list[Act]]:
+    """A message that leaves within the day: when, to whom, what it is called, what can be done."""
+    who = person(found.people[row.patient_id], say.today)
+    acts = [Act("Look", href=f"/reminders/{row.id}"), decide(row.id, DecisionKind.HOLD, "Hold")]
+    return say.when(row.ready_at), who, found.title(row), acts
+
+
+def show_visit(line: Line, found: Worklist, say: Say) -> tuple[str, Person, str, str]:
+    """A visit of today that is still to come: when, who, which review, where it is kept."""
+    review = _review(line)
+    who = person(found.people[line.patient_id], say.today)
+    at = say.time(review.visit_at) if review.visit_at else ""
+    return at, who, f"{review_name(review.key)} review", _REVIEWS.format(_treatment(line, found))
+
+
+def show_done(done: Done, found: DoneToday, say: Say) -> tuple[str, Person, str, Act | None]:
+    """Something done today: when, about whom, what and by whom, and the way back."""
+    who = person(found.people[done.patient_id], say.today)
+    what = done.event.sentence.rstrip(".") if done.event else f"“{done.title}”: {_decided(done.decision)}"
+    undo = None
+    if done.event_id is not None:
+        undo = Act("Undo", action=f"/events/{done.event_id}/undo")
+    elif done.reminder_id is not None:
+        undo = decide(done.reminder_id, DecisionKind.REOPEN, "Undo")
+    return say.time(done.at), who, f"{what} · {say.who(done.actor)}", undo
+
+
+def decide(reminder_id: UUID, kind: DecisionKind, words: str, asks: str | None = None) -> Act:
+    """A decision about one message."""
+    return Act(words, action=f"/reminders/{reminder_id}/decide", fields={"decision": kind.value}, asks=asks)
+
+
+def record(treatment_id: UUID, kind: EventKind, words: str, review: str = "", asks: str | None = None) -> Act:
+    """An event of a care plan, as of now."""
+    fields = {"kind": kind.value, **({"review": review} if review else {})}
+    return Act(words, action=f"/treatments/{treatment_id}/events", fields=fields, asks=asks)
+
+
+def review_name(key: str) -> str:
+    """A review's key as a word: `two-week`."""
+    return key.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    line: Line
+    found: Worklist
+    say: Say
+    me: Present
+    who: Person
+
+    @property
+    def treatment_id(self) -> UUID:
+        """The treatment whose plan the line is about."""
+        return _treatment(self.line, self.found)
+
+    @property
+    def row(self) -> Reminder:
+        """The message the line is about."""
+        if self.line.reminder is None:
+            raise LookupError(f"a line about {self.line.kind} has no reminder")
+        return self.line.reminder
+
+    @property
+    def title(self) -> str:
+        """What the message is called, in quotes."""
+        return f"“{self.found.title(self.row)}”"
+
+    @property
+    def when(self) -> str:
+        """Since or for when."""
+        return self.say.when(self.line.at)
+
+    def rang(self, kind: DecisionKind = DecisionKind.DONE) -> Act:
+        """Somebody rang her instead."""
+        return decide(self.row.id, kind, f"I rang {self.who.first_name}", asks="What was said (optional)")
+
+
+Told = tuple[str, list[Act], bool]
+
+
+def _call_asked(c: _Context) -> Told:
+    close = record(c.treatment_id, EventKind.CALL_CLOSED, f"I rang {c.who.first_name}", asks="What was said (optional)")
+    return f"asked for a call, {c.when}; the plan's messages wait", [close, _open(c)], True
+
+
+def _complication(c: _Context) -> Told:
+    return f"complication since {c.when}: the plan's messages are paused", [_open(c)], True
+
+
+def _unknown(c: _Context) -> Told:
+    acts = [
+        decide(c.row.id, DecisionKind.RESOLVE_RECEIVED, "It arrived"),
+        decide(c.row.id, DecisionKind.RESOLVE_RESEND, "Send it again"),
+        c.rang(),
+    ]
+    return f"{c.title} may or may not have arrived: the mail server's answer was lost, {c.when}", acts, True
+
+
+def _failed(c: _Context) -> Told:
+    if c.row.reason is Reason.REFUSED:
+        acts = [c.rang(), Act("Change the address", href=f"/patients/{c.who.id}/edit#email")]
+        return f"the address refused mail, {c.when}: {c.title} did not arrive", acts, True
+    acts = [c.rang(), decide(c.row.id, DecisionKind.RETRY, "Try again")]
+    return f"{c.title} was put off by the mail server until the attempts were used up, {c.when}", acts, True
+
+
+def _missed(c: _Context) -> Told:
+    reason = c.row.reason.sentence if c.row.reason else ""
+    acts = [
+        c.rang(),
+        decide(c.row.id, DecisionKind.DONE, "Not needed"),
+        decide(c.row.id, DecisionKind.RETRY, "Send now"),
+    ]
+    return f"{c.title} was not sent, {c.when}: {reason[:1].lower()}{reason[1:].rstrip('.')}", acts, True
+
+
+def _address_refused(c: _Context) -> Told:
+    acts = [Act("Change the address", href=f"/patients/{c.who.id}/edit#email")]
+    return f"the address refused mail; messages wait, the first was due {c.when}", acts, True
+
+
+def _question(c: _Context) -> Told:
+    question = c.line.question
+    if question is None:
+        raise LookupError("a line about a question has none")
+    path = f"/questions/{question.id}/answer"
+    title = f"“{c.found.title(question)}”"
+    keep = DecisionKind.KEEP.value
+    if question.kind is QuestionKind.VISIT_WITHDRAWN:
+        told = _basis(question.told, c.say)
+        acts = [Act(f"{c.who.first_name} knows", action=path, fields={"decision": keep})]
+        return f"was told of the visit {told}, which was then withdrawn. Does {c.who.first_name} know?", acts, True
+    acts = [
+        Act("Send it again", action=path, fields={"decision": DecisionKind.SEND_AGAIN.value}),
+        Act("Once was enough", action=path, fields={"decision": keep}),
+    ]
+    told, now = _basis(question.told, c.say), _basis(question.now_basis, c.say)
+    return f"{title} went out for {told}; the date is {now} now. Send it again?", acts, False
+
+
+def _visit_passed(c: _Context) -> Told:
+    review = _review(c.line)
+    acts = []
+    if c.me.may(Right.RECORD):
+        acts.append(Act("Came", href=f"/treatments/{c.treatment_id}/reviews/{review.key}"))
+    acts += [
+        record(c.treatment_id, EventKind.REVIEW_MISSED, "Did not come", review.key),
+        Act("Moved", href=f"/treatments/{c.treatment_id}/book?review={review.key}"),
+    ]
+    came = "" if c.me.may(Right.RECORD) else " (who came is written down by the clinician)"
+    return f"{review_name(review.key)} review {c.when}: did {c.who.first_name} come?{came}", acts, False
+
+
+def _review_missed(c: _Context) -> Told:
+    review = _review(c.line)
+    return f"did not come to the {review_name(review.key)} review; no other visit is booked", [_book(c, review)], True
+
+
+def _review_overdue(c: _Context) -> Told:
+    review = _review(c.line)
+    words = f"the {review_name(review.key)} review was due {c.say.on(review.due_on)}; no visit is booked"
+    return words, [_book(c, review)], True
+
+
+def _review_to_book(c: _Context) -> Told:
+    review = _review(c.line)
+    return f"{review_name(review.key)} review to book: due {c.say.on(review.due_on)}", [_book(c, review)], True
+
+
+def _for_staff(c: _Context) -> Told:
+    done = decide(c.row.id, DecisionKind.DONE, "Done", asks="What came of it (optional)")
+    return f"{c.found.title(c.row)} · due {c.when}", [done], True
+
+
+def _release_asked(c: _Context) -> Told:
+    waits = "Decide" if c.me.may(Right.RECORD) else "Look"
+    acts = [Act(waits, href=f"/treatments/{c.treatment_id}#phases")]
+    return f"wants the next part since {c.when}; it waits for a clinician's release", acts, False
+
+
+def _address_missing(c: _Context) -> Told:
+    acts = [Act("Enter an address", href=f"/patients/{c.who.id}/edit#email")]
+    return f"no e-mail address; the first message is due {c.when}", acts, True
+
+
+def _address_unconfirmed(c: _Context) -> Told:
+    acts = [
+        Act("Read back, it is right", action=f"/patients/{c.who.id}/confirm-address"),
+        Act("Change the address", href=f"/patients/{c.who.id}/edit#email"),
+    ]
+    return f"the address is not confirmed; the first message is due {c.when}", acts, True
+
+
+def _consent_missing(c: _Context) -> Told:
+    acts = [Act("Record the answer", href=f"/patients/{c.who.id}/edit#consent")]
+    return f"nobody has recorded what was agreed to; the first message is due {c.when}", acts, True
+
+
+def _birth_date_missing(c: _Context) -> Told:
+    acts = [Act("Enter it", href=f"/patients/{c.who.id}/edit#birth_date")]
+    return f"the birth date is not known and the protocol has a minimum age; first message due {c.when}", acts, False
+
+
+def _under_age(c: _Context) -> Told:
+    return "is younger than the protocol allows: nothing is sent", [_open(c)], False
+
+
+def _past_ask(c: _Context) -> Told:
+    acts = [
+        decide(c.row.id, DecisionKind.SEND_NOW, "Send now"),
+        decide(c.row.id, DecisionKind.CANCEL, "Leave out"),
+    ]
+    return f"{c.title} was due {c.when}, before it was planned", acts, False
+
+
+def _awaiting_release(c: _Context) -> Told:
+    acts = [
+        Act("Look", href=f"/reminders/{c.row.id}"),
+        decide(c.row.id, DecisionKind.RESUME, "Release"),
+        decide(c.row.id, DecisionKind.CANCEL, "Leave out"),
+    ]
+    return f"{c.title}, due {c.when}, waits until somebody releases it", acts, False
+
+
+def _not_sendable(c: _Context) -> Told:
+    reason = c.row.reason.sentence if c.row.reason else ""
+    acts = [
+        Act("Look", href=f"/reminders/{c.row.id}"),
+        decide(c.row.id, DecisionKind.RETRY, "Try again"),
+        c.rang(),
+    ]
+    return f"{c.title} could not be sent, {c.when}: {reason[:1].lower()}{reason[1:].rstrip('.')}", acts, True
+
+
+def _unsigned(c: _Context) -> Told:
+    words = f"the treatment's record, written {c.when}, is not signed"
+    if not c.me.may(Right.RECORD):
+        return f"{words}; it waits for a clinician", [], False
+    return words, [Act("Fill in and sign", href=f"/treatments/{c.treatment_id}/record")], False
+
+
+_TELLERS: Final[Mapping[LineKind, Callable[[_Context], Told]]] = {
+    LineKind.CALL_ASKED: _call_asked,
+    LineKind.COMPLICATION: _complication,
+    LineKind.UNKNOWN: _unknown,
+    LineKind.FAILED: _failed,
+    LineKind.MISSED: _missed,
+    LineKind.ADDRESS_REFUSED: _address_refused,
+    LineKind.QUESTION: _question,
+    LineKind.VISIT_PASSED: _visit_passed,
+    LineKind.REVIEW_MISSED: _review_missed,
+    LineKind.REVIEW_OVERDUE: _review_overdue,
+    LineKind.FOR_STAFF: _for_staff,
+    LineKind.RELEASE_ASKED: _release_asked,
+    LineKind.REVIEW_TO_BOOK: _review_to_book,
+    LineKind.ADDRESS_MISSING: _address_missing,
+    LineKind.ADDRESS_UNCONFIRMED: _address_unconfirmed,
+    LineKind.CONSENT_MISSING: _consent_missing,
+    LineKind.BIRTH_DATE_MISSING: _birth_date_missing,
+    LineKind.UNDER_AGE: _under_age,
+    LineKind.PAST_ASK: _past_ask,
+    LineKind.AWAITING_RELEASE: _awaiting_release,
+    LineKind.NOT_SENDABLE: _not_sendable,
+    LineKind.UNSIGNED: _unsigned,
+}
+
+_DECIDED: Final = {
+    DecisionKind.HOLD: "held",
+    DecisionKind.RESUME: "given back",
+    DecisionKind.CANCEL: "cancelled",
+    DecisionKind.SEND_NOW: "sent at once",
+    DecisionKind.SEND_AGAIN: "sent again",
+    DecisionKind.RETRY: "tried again",
+    DecisionKind.DONE: "done by hand",
+    DecisionKind.RESOLVE_RECEIVED: "it had arrived",
+    DecisionKind.RESOLVE_RESEND: "sent once more",
+    DecisionKind.KEEP: "once was enough",
+}
+
+
+def _decided(kind: DecisionKind | None) -> str:
+    return _DECIDED.get(kind, "") if kind else ""
+
+
+def _open(c: _Context) -> Act:
+    return Act("Open", href=f"/treatments/{c.treatment_id}")
+
+
+def _book(c: _Context, review: Review) -> Act:
+    return Act("Book", href=f"/treatments/{c.treatment_id}/book?review={review.key}")
+
+
+def _treatment(line: Line, found: Worklist) -> UUID:
+    if line.plan_id is None:
+        raise LookupError(f"a line about {line.kind} has no care plan")
+    return found.plans[line.plan_id].treatment_id
+
+
+def _review(line: Line) -> Review:
+    if line.review is None:
+        raise LookupError(f"a line about {line.kind} has no review")
+    return line.review
+
+
+def _basis(text: str, say: Say) -> str:
+    """What a message counted from, as people say it: a date, or a visit's wall time and zone."""
+    wall, _, zone = text.partition(" ")
+    at = datetime.fromisoformat(wall)
+    return say.when(to_utc(at, zone)) if zone else say.on(at.date())

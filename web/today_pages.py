@@ -1,0 +1,80 @@
+"""Today: what needs a person, what leaves next, what was done; and the card of the first days.
+
+The words of its lines are in `web.today_lines`; deciding about a line is in `web.decision_pages`.
+"""
+
+import hashlib
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from db.states import SetupStep
+from scheduler import first_days
+from scheduler.accounts.rights import Right
+from scheduler.done_today import read_done
+from scheduler.errors import InvalidInput
+from scheduler.worklist import LineKind, read_worklist
+from web.doors import me_of
+from web.forms import FormModel
+from web.pages import clinic_of, fragment, go_to, page
+from web.seen import note_view
+from web.times import Say
+from web.today_lines import show_done, show_leaving, show_line, show_visit
+
+
+class MarkForm(FormModel):
+    """A step of the first days that a person says is done."""
+
+
+def today_page(request: Request) -> Response:
+    """The page; it asks for its lists again by itself."""
+    shown = _read(request)
+    note_view(request, "list.viewed", "today")
+    return page(request, "today.html", **shown)
+
+
+def today_lists(request: Request) -> Response:
+    """The lists alone, for a page that is open: nothing when nothing has changed, which then nobody sees anew."""
+    shown = _read(request)
+    if request.query_params.get("have") == shown["stamp"]:
+        return Response(status_code=204)
+    note_view(request, "list.viewed", "today")
+    return fragment(request, "today_lists.html", **shown)
+
+
+def mark_step(request: Request, step: str) -> Response:
+    """A person says that a step of the first days is done."""
+    MarkForm.read(request)
+    try:
+        named = SetupStep(step)
+    except ValueError:
+        raise InvalidInput("step: is none") from None
+    first_days.mark(clinic_of(request), me_of(request).actor, named)
+    return go_to("/today", "noted")
+
+
+def _read(request: Request) -> dict[str, Any]:
+    clinic, me = clinic_of(request), me_of(request)
+    say = Say(clinic, clinic.clock.now())
+    with clinic.store.read() as session:
+        found = read_worklist(session, clinic)
+        done = read_done(session, clinic)
+        steps = first_days.list_open_steps(session, clinic) if me.may(Right.STOP_SENDING) else []
+        lines = [
+            show_line(line, found, say, me)
+            for line in found.lines
+            if line.kind is not LineKind.UNSIGNED or me.may(Right.RECORD)
+        ]
+        shown = {
+            "day": say.full_date(say.today),
+            "lines": lines,
+            "more": [kind for kind in found.more if kind is not LineKind.UNSIGNED or me.may(Right.RECORD)],
+            "counted": [(reason, count) for reason, count in found.counted.items()],
+            "visits": [show_visit(line, found, say) for line in found.visits],
+            "leaving": [show_leaving(row, found, say) for row in found.leaving],
+            "done_today": [show_done(line, done, say) for line in done.lines if line.patient_id in done.people],
+            "steps": steps,
+        }
+    shown["stamp"] = hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    return shown
