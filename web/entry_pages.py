@@ -27,6 +27,7 @@ from scheduler.local_time import to_wall
 from scheduler.planning.protocol import Field as RecordField
 from scheduler.planning.protocol import Protocol
 from scheduler.treatment_entry import Ahead, Alike, Doubtful
+from web.decision_pages import BackForm
 from web.doors import me_of
 from web.entry_form import (
     CALL_OPTIONS,
@@ -100,7 +101,8 @@ def who(request: Request) -> Response:
     form = looked(EntryForm.read(request))
     if form.pick:
         form = form.model_copy(update={"patient_id": form.pick, "new": "", "pick": ""})
-    return fragment(request, "entry/who.html", **_context(request, form), form=filled(form))
+    context = {**_context(request, form), **_people(request, form)}
+    return fragment(request, "entry/who.html", **context, form=filled(form))
 
 
 def alike_people(request: Request) -> Response:
@@ -133,6 +135,7 @@ def plan(request: Request) -> Response:
 
 def undo(request: Request, treatment_id: UUID) -> Response:
     """Take back an entry within the grace; the form comes back as it was."""
+    BackForm.read(request)
     treatment_entry.undo(clinic_of(request), me_of(request).actor, treatment_id)
     return go_to(f"/treatments/new?from={treatment_id}", "entry-undone")
 
