@@ -5,7 +5,7 @@ The table of the pages is in `web.app`; what a role may do is in `scheduler.acco
 
 import ipaddress
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
@@ -89,24 +89,32 @@ def me_of(request: Request) -> Present:
     return present
 
 
-def guard(route: Route) -> Callable[[Request], Awaitable[None]]:
+def guard(route: Route) -> Callable[[Request], AsyncIterator[None]]:
     """The dependency that lets a request through to its page, or raises what stands in its way."""
 
-    async def check(request: Request) -> None:
-        request.state.me = None
-        if route.permission is Open.ANYONE:
-            await read_body(request, route.most_bytes)
-            return
-        if not is_private(request):
-            raise NotEncrypted
-        if request.method == "POST" and not came_from_here(request):
-            raise HTTPException(403)
-        await run_in_threadpool(_recognize, request, route)
-        await read_body(request, route.most_bytes)  # of those who are in: a page may take a large file
-        if route.permission is not Open.AT_THE_DOOR:
-            await run_in_threadpool(_let_in, request, route)
+    async def check(request: Request) -> AsyncIterator[None]:
+        try:
+            await _check(request, route)
+            yield
+        finally:
+            await request.close()  # a file that was sent is kept for the answer's time only
 
     return check
+
+
+async def _check(request: Request, route: Route) -> None:
+    request.state.me = None
+    if route.permission is Open.ANYONE:
+        await read_body(request, route.most_bytes)
+        return
+    if not is_private(request):
+        raise NotEncrypted
+    if request.method == "POST" and not came_from_here(request):
+        raise HTTPException(403)
+    await run_in_threadpool(_recognize, request, route)
+    await read_body(request, route.most_bytes)  # of those who are in: a page may take a large file
+    if route.permission is not Open.AT_THE_DOOR:
+        await run_in_threadpool(_let_in, request, route)
 
 
 def _recognize(request: Request, route: Route) -> None:
