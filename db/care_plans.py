@@ -71,6 +71,11 @@ def find_retracted(session: Session, event_ids: Sequence[UUID]) -> set[UUID]:
     return set(session.scalars(query))
 
 
+def list_retractions(session: Session, event_ids: Sequence[UUID]) -> list[CareEventRetraction]:
+    """Why and by whom events of these were taken back."""
+    return list(session.scalars(select(CareEventRetraction).where(CareEventRetraction.event_id.in_(event_ids))))
+
+
 def is_retracted(session: Session, event_id: UUID) -> bool:
     """Whether an event no longer counts."""
     return session.get(CareEventRetraction, event_id) is not None

@@ -272,6 +272,24 @@ def find_stop(session: Session, patient_id: UUID) -> PatientStop | None:
     return latest if latest is not None and latest.reason is not None else None
 
 
+def list_consent_rows(session: Session, patient_id: UUID) -> list[Consent]:
+    """All a patient ever said about her messages, the first first."""
+    query = select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at, Consent.id)
+    return list(session.scalars(query))
+
+
+def list_address_facts(session: Session, patient_id: UUID) -> list[AddressFact]:
+    """All that became known about a patient's addresses, the first first."""
+    query = select(AddressFact).where(AddressFact.patient_id == patient_id)
+    return list(session.scalars(query.order_by(AddressFact.recorded_at, AddressFact.id)))
+
+
+def list_stops(session: Session, patient_id: UUID) -> list[PatientStop]:
+    """All stops of a patient's messages and their ends, the first first."""
+    query = select(PatientStop).where(PatientStop.patient_id == patient_id)
+    return list(session.scalars(query.order_by(PatientStop.recorded_at, PatientStop.id)))
+
+
 def count_patients(session: Session) -> int:
     """How many patients there are."""
     return session.scalar(select(func.count()).select_from(Patient).where(Patient.voided_at.is_(None))) or 0

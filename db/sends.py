@@ -260,6 +260,12 @@ def list_attempts(session: Session, reminder_id: UUID) -> list[DeliveryAttempt]:
     return list(session.scalars(query.order_by(DeliveryAttempt.number)))
 
 
+def list_attempts_of(session: Session, reminder_ids: Sequence[UUID]) -> list[DeliveryAttempt]:
+    """All tries of these reminders, the first first."""
+    query = select(DeliveryAttempt).where(DeliveryAttempt.reminder_id.in_(reminder_ids))
+    return list(session.scalars(query.order_by(DeliveryAttempt.number)))
+
+
 def read_copy(session: Session, attempt: int) -> bytes | None:
     """The exact bytes of an attempt, or None."""
     copy = session.get(SentCopy, attempt)

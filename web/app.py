@@ -15,7 +15,17 @@ from scheduler.accounts.front_door import FrontDoor
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError, NotFound
-from web import account_pages, decision_pages, door_pages, entry_pages, today_pages
+from web import (
+    account_pages,
+    decision_pages,
+    door_pages,
+    entry_pages,
+    patient_pages,
+    record_pages,
+    review_pages,
+    today_pages,
+    treatment_pages,
+)
 from web.assets import asset
 from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, local_path, sign_in_path
 from web.health import health
@@ -56,6 +66,17 @@ ROUTES: Final = (
     Route("/treatments/{treatment_id}/events", "POST", Right.DESK, decision_pages.record_event),
     Route("/events/{event_id}/undo", "POST", Right.DESK, decision_pages.undo_event),
     Route("/patients/{patient_id}/confirm-address", "POST", Right.DESK, decision_pages.confirm_address),
+    # patients
+    Route("/patients", "GET", Right.DESK, patient_pages.list_page),
+    Route("/patients", "POST", Right.DESK, patient_pages.find),
+    Route("/patients/{patient_id}", "GET", Right.DESK, patient_pages.patient_page),
+    Route("/patients/{patient_id}/print", "GET", Right.RECORD, patient_pages.print_page),
+    Route("/patients/{patient_id}/edit", "GET", Right.DESK, patient_pages.edit_page),
+    Route("/patients/{patient_id}/edit", "POST", Right.DESK, patient_pages.edit),
+    Route("/patients/{patient_id}/stop", "POST", Right.DESK, patient_pages.stop),
+    Route("/patients/{patient_id}/permit", "POST", Right.DESK, patient_pages.permit),
+    Route("/patients/{patient_id}/contact", "POST", Right.DESK, patient_pages.add_contact),
+    Route("/patients/{patient_id}/notes", "POST", Right.RECORD, patient_pages.add_note),
     # entering a treatment
     Route("/treatments/new", "GET", Right.DESK, entry_pages.new_page),
     Route("/treatments/new", "POST", Right.DESK, entry_pages.save),
@@ -65,6 +86,22 @@ ROUTES: Final = (
     Route("/treatments/new/fields", "POST", Right.DESK, entry_pages.fields),
     Route("/treatments/new/plan", "POST", Right.DESK, entry_pages.plan),
     Route("/treatments/{treatment_id}/undo", "POST", Right.DESK, entry_pages.undo),
+    # one treatment
+    Route("/treatments/{treatment_id}", "GET", Right.DESK, treatment_pages.treatment_page),
+    Route("/treatments/{treatment_id}/move", "GET", Right.DESK, treatment_pages.move_page),
+    Route("/treatments/{treatment_id}/move", "POST", Right.DESK, treatment_pages.move),
+    Route("/treatments/{treatment_id}/reassign", "GET", Right.DESK, treatment_pages.reassign_page),
+    Route("/treatments/{treatment_id}/reassign", "POST", Right.DESK, treatment_pages.reassign),
+    Route("/treatments/{treatment_id}/cancel", "GET", Right.DESK, treatment_pages.cancel_page),
+    Route("/treatments/{treatment_id}/cancel", "POST", Right.DESK, treatment_pages.cancel),
+    Route("/treatments/{treatment_id}/record", "GET", Right.RECORD, record_pages.record_page),
+    Route("/treatments/{treatment_id}/record", "POST", Right.RECORD, record_pages.save_record),
+    Route("/treatments/{treatment_id}/book", "GET", Right.DESK, review_pages.book_page),
+    Route("/treatments/{treatment_id}/book", "POST", Right.DESK, review_pages.book),
+    Route("/treatments/{treatment_id}/reviews/{review}", "GET", Right.RECORD, review_pages.outcome_page),
+    Route("/treatments/{treatment_id}/reviews/{review}", "POST", Right.RECORD, review_pages.save_outcome),
+    Route("/treatments/{treatment_id}/release", "GET", Right.RECORD, review_pages.release_page),
+    Route("/treatments/{treatment_id}/release", "POST", Right.RECORD, review_pages.release),
     Route("/sending", "GET", Right.STOP_SENDING, decision_pages.sending_page),
     Route("/sending/stop", "POST", Right.STOP_SENDING, decision_pages.stop_sending),
     Route("/sending/release", "POST", Right.STOP_SENDING, decision_pages.release_sending),

@@ -1,0 +1,107 @@
+"""Use cases about a review that took place: its outcome, and what follows from it, recorded in one transaction.
+
+Booking, moving and missing a visit are single events (`scheduler.events`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from db.states import EventKind
+from scheduler import events, treatments
+from scheduler.care_plans import replan
+from scheduler.clinic import Clinic
+from scheduler.entries import read_reason
+from scheduler.errors import InvalidInput
+
+OUTCOMES = ("progressing", "hold", "step back", "refer", "discharge")
+WORST_PAIN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewForm:
+    """What a clinician writes down after a review. Pain is 0 to 10 by situation; an empty one was not asked.
+
+    `wish` is what the patient says of the part with a partner: `wants`, `not_wanted`, or empty (not spoken of).
+    `releases`: the clinician releases that part now, which needs the wish.
+    """
+
+    review: str
+    at: str = ""
+    outcome: str = ""
+    pains: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    next_review: str = ""
+    next_at: str = ""
+    next_place: str = ""
+    wish: str = ""
+    releases: bool = False
+    starts_solo: bool = False
+
+
+def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -> None:
+    """Record that a review took place, and what follows; all of it or nothing. Raises `InvalidInput` or `Refused`."""
+    fields = _fields(form)
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        treatment = treatments.lock(session, treatment_id)
+        at = form.at.strip() or None
+        events.store(session, clinic, treatment, EventKind.REVIEW_COMPLETED, at, form.review, fields)
+        if form.starts_solo:
+            events.store(session, clinic, treatment, EventKind.SOLO_STARTED)
+        if form.wish == "not_wanted":
+            events.store(session, clinic, treatment, EventKind.PARTNER_NOT_WANTED)
+        elif form.wish == "wants" and form.releases:
+            events.store(session, clinic, treatment, EventKind.PARTNER_RELEASED, fields={"wish": "said at the review"})
+        elif form.wish == "wants":
+            events.store(session, clinic, treatment, EventKind.PARTNER_WANTED)
+        if form.next_at.strip():
+            place = {"place": form.next_place} if form.next_place.strip() else {}
+            events.store(
+                session,
+                clinic,
+                treatment,
+                EventKind.REVIEW_BOOKED,
+                form.next_at,
+                form.next_review or None,
+                place,
+            )
+        session.flush()
+        replan(session, clinic, treatment.patient_id)
+
+
+def release_partner_phase(clinic: Clinic, actor: str, treatment_id: UUID, wish: str) -> None:
+    """Release the part with a partner. The patient's own wish is part of it: without one nothing is released."""
+    said = read_reason(wish) if wish.strip() else ""
+    if not said:
+        raise InvalidInput("wish: write down what the patient said; without the patient's wish nothing is released")
+    events.record(clinic, actor, treatment_id, EventKind.PARTNER_RELEASED, fields={"wish": said})
+
+
+def _fields(form: ReviewForm) -> dict[str, str]:
+    problems = []
+    fields = {}
+    if not form.outcome:
+        problems.append("outcome: choose one")
+    elif form.outcome not in OUTCOMES:
+        problems.append(f"outcome: is none of {', '.join(OUTCOMES)}")
+    else:
+        fields["outcome"] = form.outcome
+    for name, text in form.pains.items():
+        score = text.strip()
+        if not score:
+            continue
+        if not (score.isascii() and score.isdigit()) or int(score) > WORST_PAIN:
+            problems.append(f"{name}: write a whole number from 0 to {WORST_PAIN}")
+        else:
+            fields[name] = str(int(score))
+    if form.releases and form.wish != "wants":
+        problems.append("wish: the next part is released only when the patient wants it")
+    if form.wish not in ("", "wants", "not_wanted"):
+        problems.append("wish: is none of the answers")
+    if problems:
+        raise InvalidInput(*problems)
+    if form.note.strip():
+        fields["note"] = form.note.strip()
+    if form.wish:
+        fields["wish"] = form.wish
+    return fields

@@ -1,0 +1,373 @@
+"""Patients: finding one, her whole page, changing what is known about her, stopping and permitting messages, notes.
+
+Her treatments are in `web.treatment_pages`; the words of her time line in `web.timeline_words`.
+"""
+
+from dataclasses import replace
+from datetime import date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from fastapi import Request
+from fastapi.responses import Response
+from sqlalchemy.orm import Session
+
+from db import patients as stored
+from db.records import Patient
+from db.states import AddressState, CallSafe, CarePlanStatus, EventKind, Level, StopReason, Topic, TreatmentStatus
+from scheduler import contacts, patients
+from scheduler.accounts.rights import Right
+from scheduler.clinic import Clinic
+from scheduler.errors import InvalidInput
+from scheduler.timeline import Timeline, read_timeline
+from web.doors import me_of
+from web.entry_form import CALL_OPTIONS, CONSENT_OPTIONS
+from web.entry_form import LABELS as ENTRY_LABELS
+from web.forms import Filled, FormModel, filled
+from web.pages import clinic_of, go_to, page
+from web.people import full_name, person
+from web.plots import plot_pain
+from web.seen import note_view
+from web.timeline_words import Entry, stop_words, tell, tell_message
+from web.times import Say
+
+SHOWN: Final = 50
+FILTERS: Final = (
+    ("", "Everything"),
+    ("messages", "Messages"),
+    ("record", "Record"),
+    ("plan", "Plan"),
+    ("notes", "Notes"),
+)
+LABELS: Final = {**ENTRY_LABELS, "time_zone": "Time zone", "language": "Language", "level": "How much mails say"}
+LEVEL_OPTIONS: Final = (
+    (Level.NOTICE.value, "A notice that a message waits"),
+    (Level.GENERAL.value, "Neutral wording"),
+    (Level.FULL.value, "The clinic's full instructions (only when asked for)"),
+)
+STOP_OPTIONS: Final = (
+    ("", "Choose …"),
+    (StopReason.OPTED_OUT.value, "No messages are wanted"),
+    (StopReason.UNSAFE.value, "E-mail is not safe"),
+    (StopReason.LEFT.value, "Has left the clinic"),
+    (StopReason.DECEASED.value, "Has died"),
+    (StopReason.OTHER.value, "Another reason"),
+)
+_CONSENT_WORDS: Final = {Topic.REVIEWS: "visits", Topic.EXERCISES: "the plan"}
+_ADDRESS_WORDS: Final = {
+    AddressState.MISSING: ("amber", "no e-mail address"),
+    AddressState.UNCONFIRMED: ("amber", "address not confirmed"),
+    AddressState.CONFIRMED: ("quiet", "address confirmed"),
+    AddressState.REFUSED: ("amber", "address refused mail"),
+}
+_LEVEL_WORDS: Final = {
+    Level.NOTICE: "mail: a notice only",
+    Level.GENERAL: "mail: neutral",
+    Level.FULL: "mail: full instructions",
+}
+
+
+class FindForm(FormModel):
+    """What is looked for."""
+
+    q: str = ""
+
+
+class EditForm(FormModel):
+    """All that is known about a patient."""
+
+    given_name: str = ""
+    family_name: str = ""
+    preferred_name: str = ""
+    birth_date: str = ""
+    email: str = ""
+    phone: str = ""
+    call_safe: str = ""
+    contact_note: str = ""
+    record_number: str = ""
+    time_zone: str = ""
+    language: str = ""
+    level: str = ""
+    consent: str = ""  # empty: as recorded
+    confirmed: str = ""
+
+
+class StopForm(FormModel):
+    """Stop all messages, or permit them again."""
+
+    reason: str = ""
+    note: str = ""
+
+
+class NoteForm(FormModel):
+    """A note, or a contact that may replace a message."""
+
+    note: str = ""
+    replaces: str = ""
+
+
+def list_page(request: Request) -> Response:
+    """The patients changed last."""
+    clinic = clinic_of(request)
+    with clinic.store.read() as session:
+        found = stored.list_patients(session, SHOWN)
+        today = Say(clinic, clinic.clock.now()).today
+        rows = [person(patient, today) for patient in found]
+        count = stored.count_patients(session)
+    note_view(request, "list.viewed", "patients")
+    return page(request, "patient/list.html", rows=rows, q="", count=count)
+
+
+def find(request: Request) -> Response:
+    """Patients by name or record number; what was typed is in no address."""
+    form, clinic = FindForm.read(request), clinic_of(request)
+    typed = form.q.strip()
+    if not typed:
+        return go_to("/patients")
+    with clinic.store.read() as session:
+        today = Say(clinic, clinic.clock.now()).today
+        rows = [person(patient, today) for patient in stored.search_patients(session, typed)]
+    note_view(request, "patients.searched", "patient", fields=["name"])
+    if len(rows) == 1:
+        return go_to(f"/patients/{rows[0].id}")
+    return page(request, "patient/list.html", rows=rows, q=typed, count=None)
+
+
+def patient_page(request: Request, patient_id: UUID) -> Response:
+    """Who she is and what forbids what, her treatments, and one time line of everything."""
+    return _patient(request, patient_id)
+
+
+def print_page(request: Request, patient_id: UUID) -> Response:
+    """The whole record on one sheet, for paper."""
+    return _patient(request, patient_id, template="patient/print.html")
+
+
+def edit_page(request: Request, patient_id: UUID) -> Response:
+    """All that is known about her, to be changed."""
+    clinic = clinic_of(request)
+    with clinic.store.read() as session:
+        patient = patients.get(session, patient_id)
+        form = _edit_form(patient)
+    note_view(request, "patient.viewed", "patient", patient_id, patient_id, ["contact"])
+    return _edit(request, patient_id, filled(form))
+
+
+def edit(request: Request, patient_id: UUID) -> Response:
+    """Change what was typed anew; the plan follows."""
+    form, clinic = EditForm.read(request), clinic_of(request)
+    try:
+        with clinic.store.read() as session:
+            before = _edit_form(patients.get(session, patient_id))
+        typed = form.model_dump()
+        changed = {
+            name: text
+            for name, text in typed.items()
+            if text != getattr(before, name) and not (name in ("consent", "confirmed") and not text)
+        }
+        if not changed:
+            return go_to(f"/patients/{patient_id}")
+        warnings = patients.change(clinic, me_of(request).actor, patient_id, changed)
+    except InvalidInput as wrong:
+        return _edit(request, patient_id, filled(form, wrong, LABELS), 422)
+    return go_to(f"/patients/{patient_id}", "patient-shared" if warnings else "patient-changed")
+
+
+def stop(request: Request, patient_id: UUID) -> Response:
+    """Stop all messages to her at once."""
+    form = StopForm.read(request)
+    try:
+        reason = StopReason(form.reason)
+    except ValueError:
+        raise InvalidInput("choose why messages are stopped") from None
+    patients.stop(clinic_of(request), me_of(request).actor, patient_id, reason, form.note)
+    return go_to(f"/patients/{patient_id}", "patient-stopped")
+
+
+def permit(request: Request, patient_id: UUID) -> Response:
+    """Permit messages again."""
+    form = StopForm.read(request)
+    patients.resume(clinic_of(request), me_of(request).actor, patient_id, form.note)
+    return go_to(f"/patients/{patient_id}", "patient-permitted")
+
+
+def add_note(request: Request, patient_id: UUID) -> Response:
+    """A clinical note."""
+    form = NoteForm.read(request)
+    contacts.add_note(clinic_of(request), me_of(request).actor, patient_id, form.note)
+    return go_to(f"/patients/{patient_id}", "note-added")
+
+
+def add_contact(request: Request, patient_id: UUID) -> Response:
+    """Somebody spoke to her; a message of the plan may be done with it."""
+    form = NoteForm.read(request)
+    try:
+        replaces = UUID(form.replaces) if form.replaces else None
+    except ValueError:
+        raise InvalidInput("choose one of the messages listed") from None
+    contacts.record_contact(clinic_of(request), me_of(request).actor, patient_id, form.note, replaces)
+    return go_to(f"/patients/{patient_id}", "contact-noted")
+
+
+def _patient(request: Request, patient_id: UUID, template: str = "patient/patient.html") -> Response:
+    clinic, me = clinic_of(request), me_of(request)
+    say = Say(clinic, clinic.clock.now())
+    with clinic.store.read() as session:
+        patient = patients.get(session, patient_id)
+        line = read_timeline(session, clinic, patient)
+        context = {
+            "patient": patient,
+            "who": person(patient, say.today),
+            "full_name": full_name(patient),
+            "flags": _flags(session, patient, me.may(Right.RECORD)),
+            "stopped": stored.find_stop(session, patient.id) is not None,
+            "treatments": _treatments(line, say),
+            "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
+            "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
+        }
+        past = [_for_reader(tell(happened, say), me.may(Right.RECORD)) for happened in line.past]
+        ahead = [_for_reader(tell_message(message, say), me.may(Right.RECORD)) for message in line.ahead]
+    shown = request.query_params.get("show", "")
+    shown = shown if shown in {key for key, _ in FILTERS} else ""
+    if not me.may(Right.RECORD):
+        past = [entry for entry in past if entry.kind != "notes"]
+    note_view(request, "patient.viewed", "patient", patient_id, patient_id, ["timeline"])
+    return page(
+        request,
+        template,
+        past=[entry for entry in past if shown in ("", entry.kind)],
+        ahead=ahead if shown in ("", "messages") else [],
+        replaceable=[(message.row.id, message.title, say.when(message.row.due_at)) for message in line.ahead[:5]],
+        shown=shown,
+        filters=FILTERS if me.may(Right.RECORD) else FILTERS[:-1],
+        stop_options=STOP_OPTIONS,
+        **context,
+    )
+
+
+def _for_reader(entry: Entry, reads_record: bool) -> Entry:
+    """What this person may read of an entry: the desk sees that something happened, not the clinical text."""
+    return entry if reads_record else replace(entry, clinical=())
+
+
+def _flags(session: Session, patient: Patient, reads_record: bool) -> list[tuple[str, str]]:
+    """What forbids what, as level and words; the worst first."""
+    found: list[tuple[str, str]] = []
+    stop_row = stored.find_stop(session, patient.id)
+    if stop_row is not None:
+        hidden = stop_row.reason is StopReason.UNSAFE and not reads_record
+        found.append(("red", stop_words(stop_row.reason, with_reason=not hidden)))
+    found.append(_ADDRESS_WORDS[stored.find_address_state(session, patient)])
+    consent = stored.list_consent(session, [patient.id])[patient.id]
+    for topic, words in _CONSENT_WORDS.items():
+        if topic not in consent:
+            found.append(("amber", f"not asked about messages on {words}"))
+        else:
+            found.append(("quiet", f"{'messages' if consent[topic] else 'no messages'} about {words}"))
+    found.append(("quiet", _LEVEL_WORDS[patient.level]))
+    if patient.call_safe is CallSafe.NO:
+        found.append(("red", "do not ring"))
+    order = {"red": 0, "amber": 1, "quiet": 2}
+    return sorted(found, key=lambda flag: order[flag[0]])
+
+
+def _treatments(line: Timeline, say: Say) -> list[dict[str, Any]]:
+    rows = []
+    for treatment in line.treatments:
+        version = line.contents[treatment.id][-1]
+        plan = line.plans.get(treatment.id)
+        if treatment.status is TreatmentStatus.CANCELLED:
+            state = "belongs to another patient" if treatment.reassigned_to_id else "cancelled"
+        else:
+            state = (
+                {
+                    CarePlanStatus.ACTIVE: "plan runs",
+                    CarePlanStatus.ON_HOLD: "plan on hold",
+                    CarePlanStatus.COMPLETED: "plan completed",
+                    CarePlanStatus.REVOKED: "plan ended",
+                }[plan.status]
+                if plan
+                else ""
+            )
+        rows.append(
+            {
+                "id": treatment.id,
+                "title": line.protocol_title(treatment),
+                "when": say.wall(version.treated_local),
+                "clinician": version.clinician or "",
+                "state": state,
+                "signed": treatment.unsigned_since is None,
+                "cancelled": treatment.status is TreatmentStatus.CANCELLED,
+            }
+        )
+    return rows
+
+
+def pain_scores(line: Timeline) -> list[tuple[date, int, str]]:
+    """Every pain score written down: at reviews, by situation, and in the record's own fields."""
+    found: list[tuple[date, int, str]] = []
+    for happened in line.past:
+        event = happened.event
+        if event is not None and happened.retraction is None and event.kind is EventKind.REVIEW_COMPLETED:
+            found += _scores(event.fields, datetime.fromisoformat(event.occurred_local).date())
+    for treatment in line.treatments:
+        if treatment.status is TreatmentStatus.ACTIVE:
+            version = line.contents[treatment.id][-1]
+            found += _scores(dict(version.fields), datetime.fromisoformat(version.treated_local).date())
+    return found
+
+
+def _scores(fields: dict[str, str], day: date) -> list[tuple[date, int, str]]:
+    return [
+        (day, int(text), key.removeprefix("pain").replace("_", " ").strip())
+        for key, text in fields.items()
+        if key.startswith("pain") and text.isdigit() and int(text) <= 10
+    ]
+
+
+def _runs(status: CarePlanStatus) -> bool:
+    return status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+
+
+def _edit_form(patient: Patient) -> EditForm:
+    return EditForm(
+        given_name=patient.given_name or "",
+        family_name=patient.family_name or "",
+        preferred_name=patient.preferred_name or "",
+        birth_date=patient.birth_date.isoformat() if patient.birth_date else "",
+        email=patient.email or "",
+        phone=patient.phone or "",
+        call_safe=patient.call_safe.value,
+        contact_note=patient.contact_note or "",
+        record_number=patient.record_number or "",
+        time_zone=patient.time_zone,
+        language=patient.language,
+        level=patient.level.value,
+    )
+
+
+def _edit(request: Request, patient_id: UUID, form: Filled, status: int = 200) -> Response:
+    clinic: Clinic = clinic_of(request)
+    with clinic.store.read() as session:
+        patient = patients.get(session, patient_id)
+        name = full_name(patient)
+        address = stored.find_address_state(session, patient).value
+        consent = stored.list_consent(session, [patient_id])[patient_id]
+    said = [
+        f"{'yes' if consent[topic] else 'no'} to messages about {words}"
+        for topic, words in _CONSENT_WORDS.items()
+        if topic in consent
+    ]
+    return page(
+        request,
+        "patient/edit.html",
+        status,
+        patient_id=patient_id,
+        name=name,
+        form=form,
+        address=address,
+        said=", ".join(said) or "nothing yet",
+        consent_options=(("", "As recorded"), *CONSENT_OPTIONS[1:]),
+        call_options=CALL_OPTIONS,
+        level_options=LEVEL_OPTIONS,
+    )
