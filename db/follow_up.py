@@ -322,7 +322,7 @@ class Reminder(Base):
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
         # The board: what is or was due around today, whatever its state.
-        Index("ix_reminders_due_at", "due_at"),
+        Index("ix_reminders_due_at", "due_at", "state", "reason"),
         # Today: what is held, by reason; what failed or was missed and nobody has acted on.
         Index("ix_reminders_held", "reason", "due_at", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
         Index("ix_reminders_unsettled", "changed_at", sqlite_where=text(_UNSETTLED), postgresql_where=text(_UNSETTLED)),

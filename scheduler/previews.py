@@ -6,10 +6,11 @@ from sqlalchemy.orm import Session
 
 from db import audit, reminders
 from db.follow_up import CarePlan, Reminder
+from db.states import Audience
 from scheduler import patients, treatments
 from scheduler.clinic import Clinic
-from scheduler.compose import Letter, NothingToSend, write_letter
-from scheduler.errors import InvalidInput, Refused
+from scheduler.compose import Letter, NothingToSend, Revealing, write_letter
+from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.messages import RenderFailed
 from scheduler.mime import make_message_id
 from scheduler.planning.protocol import Step
@@ -41,6 +42,23 @@ def preview(clinic: Clinic, actor: str, treatment_id: UUID, step_key: str, occur
         try:
             return write_letter(session, clinic, row, approved_only=False, stand_in=NOBODY)
         except (NothingToSend, RenderFailed) as wrong:
+            raise Refused(f"it cannot be written yet: {wrong}") from wrong
+
+
+def preview_reminder(clinic: Clinic, reminder_id: UUID) -> Letter:
+    """The mail of a stored reminder as it would leave now, drafts included; writes nothing, so the caller notes it.
+
+    Raises `NotFound`, or `Refused` when it mails nothing or cannot be written.
+    """
+    with clinic.store.read() as session:
+        row = reminders.find_reminder(session, reminder_id)
+        if row is None:
+            raise NotFound(f"there is no reminder {reminder_id}")
+        if row.audience is Audience.STAFF:
+            raise Refused("this is a line for staff: nothing is mailed")
+        try:
+            return write_letter(session, clinic, row, approved_only=False, stand_in=NOBODY)
+        except (NothingToSend, RenderFailed, Revealing) as wrong:
             raise Refused(f"it cannot be written yet: {wrong}") from wrong
 
 

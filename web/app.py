@@ -22,6 +22,7 @@ from web import (
     entry_pages,
     patient_pages,
     record_pages,
+    reminder_pages,
     review_pages,
     today_pages,
     treatment_pages,
@@ -57,6 +58,13 @@ ROUTES: Final = (
     Route("/account/address", "POST", Right.OWN, account_pages.change_address),
     Route("/account/sign-out-everywhere", "POST", Right.OWN, account_pages.sign_out_everywhere),
     Route("/account/sessions/{session_id}/end", "POST", Right.OWN, account_pages.end_session),
+    # reminders
+    Route("/reminders", "GET", Right.DESK, reminder_pages.board_page),
+    Route("/reminders", "POST", Right.DESK, reminder_pages.find),
+    Route("/reminders/decide", "POST", Right.DESK, decision_pages.decide_many),
+    Route("/reminders/{reminder_id}", "GET", Right.DESK, reminder_pages.reminder_page),
+    Route("/reminders/{reminder_id}/html", "GET", Right.RECORD, reminder_pages.reminder_html),
+    Route("/reminders/{reminder_id}/copies/{attempt}", "GET", Right.RECORD, reminder_pages.copy_page),
     # the day's list, and deciding
     Route("/today", "GET", Right.DESK, today_pages.today_page),
     Route("/today/lists", "GET", Right.DESK, today_pages.today_lists, passive=True),

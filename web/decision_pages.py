@@ -3,6 +3,7 @@
 They are on many pages; `back` says which one a form leads back to.
 """
 
+from collections import Counter
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from scheduler.errors import AftercareError, InvalidInput, NotFound
 from web.doors import NotAllowed, local_path, me_of
 from web.forms import FormModel, filled
 from web.pages import clinic_of, go_to, page
+from web.sentences import DONE
 
 # What only a clinician records; everything else the desk may.
 CLINICAL_EVENTS: Final = frozenset(
@@ -36,6 +38,15 @@ CLINICAL_EVENTS: Final = frozenset(
 class DecisionForm(FormModel):
     """What staff decide about one message."""
 
+    decision: str = ""
+    note: str = ""
+    back: str = ""
+
+
+class ManyForm(FormModel):
+    """What staff decide about several messages at once."""
+
+    ids: tuple[str, ...] = ()
     decision: str = ""
     note: str = ""
     back: str = ""
@@ -69,6 +80,27 @@ def decide(request: Request, reminder_id: UUID) -> Response:
     kind = _read_kind(form.decision)
     decided = decisions.decide(clinic_of(request), me_of(request).actor, reminder_id, kind, form.note)
     return go_to(local_path(form.back), decided_key(kind, decided))
+
+
+def decide_many(request: Request) -> Response:
+    """Decide about several messages, each for itself: what cannot be decided is told, the others are done."""
+    form, clinic, me = ManyForm.read(request), clinic_of(request), me_of(request)
+    kind = _read_kind(form.decision)
+    if not form.ids:
+        raise InvalidInput("choose at least one message")
+    done: list[str] = []
+    refused: list[str] = []
+    for text in form.ids:
+        try:
+            decided = decisions.decide(clinic, me.actor, _read_id(text), kind, form.note)
+        except AftercareError as wrong:
+            refused.append(str(wrong))
+        else:
+            done.append(decided_key(kind, decided))
+    if not refused and len(set(done)) == 1:
+        return go_to(local_path(form.back), done[0])
+    counted = Counter([*(DONE[key] for key in done), *refused])
+    return page(request, "decided.html", counted=counted.most_common(), back=local_path(form.back))
 
 
 def answer_question(request: Request, question_id: UUID) -> Response:
@@ -164,6 +196,13 @@ def decided_key(kind: DecisionKind, decided: Decided) -> str:
         if reason is not Reason.FOR_STAFF:
             return f"still-{reason.value.replace('_', '-')}"
     return f"decided-{kind.value.replace('_', '-')}"
+
+
+def _read_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput("this form is not whole: load the page again") from None
 
 
 def _read_kind(word: str) -> DecisionKind:

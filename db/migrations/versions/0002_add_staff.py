@@ -164,7 +164,7 @@ def upgrade() -> None:
         sqlite_where=sa.text("open AND visit_at IS NOT NULL"),
         postgresql_where=sa.text("open AND visit_at IS NOT NULL"),
     )
-    op.create_index("ix_reminders_due_at", "reminders", ["due_at"])
+    op.create_index("ix_reminders_due_at", "reminders", ["due_at", "state", "reason"])
     op.create_index(
         "ix_reminders_held",
         "reminders",

@@ -1,0 +1,63 @@
+"""Queries of the reminders board: what is or was due around today, by state and reason, page by page."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select, tuple_
+from sqlalchemy.orm import Session
+
+from db.follow_up import CarePlan, Reminder
+from db.states import Audience, Reason, ReminderState
+
+
+@dataclass(frozen=True, slots=True)
+class BoardFilter:
+    """What the board shows: due from `since` to before `until`; empty collections mean everything.
+
+    `ready_by`: only what may leave by then (for what is due now).
+    """
+
+    since: datetime | None
+    until: datetime | None
+    states: frozenset[ReminderState] = frozenset()
+    reason: Reason | None = None
+    patients: Collection[UUID] | None = None
+    unsettled: bool = False
+    ready_by: datetime | None = None
+
+
+def list_board(
+    session: Session, wanted: BoardFilter, limit: int, after: tuple[datetime, UUID] | None = None
+) -> list[tuple[Reminder, CarePlan]]:
+    """Reminders by due time, a page at a time: `after` is the last one of the page before."""
+    query = select(Reminder, CarePlan).join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+    if wanted.since is not None:
+        query = query.where(Reminder.due_at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(Reminder.due_at < wanted.until)
+    if wanted.states:
+        query = query.where(Reminder.state.in_(sorted(wanted.states)))
+    if wanted.reason is not None:
+        query = query.where(Reminder.reason == wanted.reason)
+    if wanted.patients is not None:
+        query = query.where(Reminder.patient_id.in_(list(wanted.patients)))
+    if wanted.unsettled:
+        query = query.where(Reminder.settled_at.is_(None))
+    if wanted.ready_by is not None:
+        query = query.where(Reminder.ready_at <= wanted.ready_by, Reminder.audience == Audience.PATIENT)
+    if after is not None:
+        query = query.where(tuple_(Reminder.due_at, Reminder.id) > tuple_(*after))
+    query = query.order_by(Reminder.due_at, Reminder.id).limit(limit)
+    return [(row[0], row[1]) for row in session.execute(query)]
+
+
+def count_board(session: Session, since: datetime, until: datetime) -> dict[tuple[ReminderState, Reason | None], int]:
+    """How many reminders due in a span have each state and reason."""
+    query = (
+        select(Reminder.state, Reminder.reason, func.count())
+        .where(Reminder.due_at >= since, Reminder.due_at < until)
+        .group_by(Reminder.state, Reminder.reason)
+    )
+    return {(row[0], row[1]): row[2] for row in session.execute(query)}
