@@ -129,6 +129,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "patient_id": lambda world, who: world.patient_id,
     "question_id": lambda world, who: world.any_of(PlanQuestion),
     "reminder_id": lambda world, who: world.reminder_id,
+    "review": lambda world, who: "two-week",
     "session_id": lambda world, who: world.another_session(who),
     "staff_id": lambda world, who: world.bystander.id,
     "step": lambda world, who: SetupStep.KEYS_KEPT.value,

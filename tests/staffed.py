@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from http.cookies import SimpleCookie
 from typing import Any
 from uuid import UUID
@@ -47,7 +48,11 @@ class Staffed:
         self.clinic = clinic
         self.machine = FastClock(MACHINE_START, speed=0)
         self.door = FrontDoor(clinic, self.machine, asks_second_factor)
-        self.app: FastAPI = make_app(clinic, door=self.door)
+
+    @cached_property
+    def app(self) -> FastAPI:
+        """Its pages; made when the first browser comes."""
+        return make_app(self.clinic, door=self.door)
 
     def hire(self, login: str, *roles: Role, totp: bool = False, email: str | None = None) -> Account:
         """An account with the tests' password and PIN."""

@@ -123,14 +123,14 @@ async def test_a_planted_cookie_never_becomes_a_session(staffed: Staffed) -> Non
 # Where forms lead
 
 
-@pytest.mark.parametrize("wanted", ELSEWHERE)
-async def test_no_form_of_the_door_leads_to_another_host(staffed: Staffed, wanted: str) -> None:
+async def test_no_form_of_the_door_leads_to_another_host(staffed: Staffed) -> None:
     dana = staffed.hire("dana", Role.CLINICIAN, totp=True)
-    browser = staffed.browser()
+    browser, wanted = staffed.browser(), ELSEWHERE[0]
     assert place(await sign_in(browser, "dana", next=wanted)) == "/sign-in/code"
     assert place(await browser.post("/sign-in/code", {"code": staffed.code(dana), "next": wanted})) == "/today"
     assert place(await browser.post("/unlock", {"unlock_pin": PIN, "next": wanted})) == "/today"
-    assert place(await browser.send("GET", "/sign-in", params={"next": wanted})) == "/today"
+    for wanted in ELSEWHERE:
+        assert place(await browser.send("GET", "/sign-in", params={"next": wanted})) == "/today", wanted
 
 
 @pytest.mark.parametrize("wanted", OURS)

@@ -139,9 +139,10 @@ async def test_a_route_lets_in_whom_its_permission_names(route: Route, world: Wo
 @every(list(ROUTES))
 async def test_behind_the_lock_nothing_is_shown_and_nothing_done(route: Route, world: World) -> None:
     stays_open = route.while_locked or route.permission in (Open.ANYONE, Open.AT_THE_DOOR)
-    for role in Role:
-        got = await come(world, route, role.value, locked=True)
-        assert got == (expected(route, role.value) if stays_open else LOCKED), role
+    may = who_may(route) if isinstance(route.permission, Right) else Role.RECEPTION.value
+    for who in {may, Role.RECEPTION.value}:
+        got = await come(world, route, who, locked=True)
+        assert got == (expected(route, who) if stays_open else LOCKED), who
 
 
 async def test_a_changed_table_of_rights_does_not_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,19 +215,20 @@ def inline(html: str) -> list[str]:
     return [match[0] for pattern in patterns for match in re.finditer(pattern, html, re.IGNORECASE)]
 
 
-# What a wrong or forged form changes
+# What a wrong or forged form changes: each route with what matters most, one of them with every kind
 
 OTHER_SITES: Final = (
     {"Origin": "https://evil.example.org"},
+    {"Sec-Fetch-Site": "cross-site"},
     {"Origin": "null"},
     {"Origin": f"https://{HOST}"},
     {"Origin": f"http://{HOST}.example.org"},
     {"Origin": f"http://{HOST[:-1]}"},
     {"Origin": "http://["},
-    {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
-    {"Sec-Fetch-Site": "cross-site", "Origin": f"http://{HOST}"},
 )
+ONE: Final = next(route for route in WRITES if route.path == "/account/address")
+FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 @every(WRITES)
@@ -234,39 +236,44 @@ async def test_a_forged_or_wrong_form_is_refused_and_changes_nothing(route: Rout
     browser, path = world.come_in(who_may(route)), world.path(route, who_may(route))
     before = world.stored()
     if browser.session:
-        another = world.come_in(Role.AUDITOR.value if who_may(route) != Role.AUDITOR.value else Role.RECEPTION.value)
-        before = world.stored()
-        for token in (None, "", "0" * 32, browser.session, another.token):
-            forged = await browser.post(path, {} if token is None else {"form_token": token}, token=False)
-            assert found(forged, route) == FORGED, token
-        for headers in ({}, {"Referer": f"http://{HOST}/today"}):
-            nameless = await browser.send("POST", path, data={"form_token": browser.token}, headers=headers)
-            assert found(nameless, route) == FORGED, headers
-    for headers in OTHER_SITES:
+        assert found(await browser.post(path, token=False), route) == FORGED
+    for headers in OTHER_SITES[:2]:
         assert found(await browser.post(path, headers=headers), route) == FORGED, headers
     unexpected = await browser.post(path, {"is_manager": "1"})
     assert unexpected.status_code == 400, "read the form by its model before anything else"
-    twice = await browser.post(path, {"is_manager": ["1", "2"]})
-    assert twice.status_code == 400
+    ours = {"Origin": f"http://{HOST}", "X-Form-Token": browser.token, **FORM}
+    large = {"Content-Length": str(route.most_bytes + 1), **ours}
+    assert (await browser.send("POST", path, headers=large, content=b"a=b")).status_code == 413
     assert world.stored() == before
 
 
-@every(WRITES)
-async def test_a_body_that_is_too_large_or_none_is_refused_unread(route: Route, world: World) -> None:
-    browser, path = world.come_in(who_may(route)), world.path(route, who_may(route))
+async def test_no_other_site_and_no_other_session_sends_a_form(world: World) -> None:
+    browser, another = world.come_in(Role.RECEPTION.value), world.come_in(Role.AUDITOR.value)
+    before = world.stored()
+    for headers in OTHER_SITES:
+        assert found(await browser.post(ONE.path, headers=headers), ONE) == FORGED, headers
+    for token in ("", "0" * 32, browser.session or "", another.token, browser.token.upper()):
+        assert found(await browser.post(ONE.path, {"form_token": token}), ONE) == FORGED, token
+    for named in ({}, {"Referer": f"http://{HOST}/today"}):  # a browser that says neither where the form came from
+        nameless = await browser.send("POST", ONE.path, data={"form_token": browser.token}, headers=named)
+        assert found(nameless, ONE) == FORGED, named
+    assert world.stored() == before
+
+
+async def test_a_body_that_is_none_of_a_form_is_refused_unread(world: World) -> None:
+    browser = world.come_in(Role.RECEPTION.value)
     before = world.stored()
     ours = {"Origin": f"http://{HOST}", "X-Form-Token": browser.token}
-    form = {**ours, "Content-Type": "application/x-www-form-urlencoded"}
     for headers, status in (
-        ({"Content-Length": str(route.most_bytes + 1), **form}, 413),
-        ({"Content-Length": "9" * 30, **form}, 413),
-        ({"Content-Length": "-1", **form}, 411),
-        ({"Content-Type": "application/json", **ours}, 415),
-        ({"Content-Type": "text/plain", **ours}, 415),
+        ({"Content-Length": "9" * 30, **FORM}, 413),
+        ({"Content-Length": "-1", **FORM}, 411),
+        ({"Content-Type": "application/json"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
     ):
-        answer = await browser.send("POST", path, headers=headers, content=b"a=b")
+        answer = await browser.send("POST", ONE.path, headers={**ours, **headers}, content=b"email=")
         assert answer.status_code == status, headers
-    assert (await browser.send("POST", path, headers=form, content=in_pieces())).status_code == 411
+    pieces = await browser.send("POST", ONE.path, headers={**ours, **FORM}, content=in_pieces())
+    assert pieces.status_code == 411
     assert world.stored() == before
 
 

@@ -112,9 +112,9 @@ def test_looking_at_nobodys_password_takes_as_long_as_at_somebodys() -> None:
     def fastest(stored: str | None) -> float:
         times = []
         for _ in range(5):
-            began = time.perf_counter()
+            began = time.process_time()
             passwords.matches("wrong", stored, KEY)
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
         return min(times)
 
     somebody, nobody = fastest(kept), fastest(None)

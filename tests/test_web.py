@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import Request
+from structlog.testing import capture_logs
 
 from db.engine import Store
 from db.states import Role
@@ -178,7 +179,9 @@ async def test_a_fault_in_a_page_shows_nothing_of_the_inside(clinic: Clinic) -> 
         raise RuntimeError("canary of the inside")
 
     async with served(make_app(clinic, [Route("/broken", "GET", Open.ANYONE, broken)])) as client:
-        answer = await client.get("/broken")
+        with capture_logs() as told:
+            answer = await client.get("/broken")
+    assert [event["event"] for event in told] == ["page_failed"]
     assert answer.status_code == 500
     assert "canary" not in answer.text
     assert "Traceback" not in answer.text
