@@ -91,6 +91,7 @@ class Line:
     plan_id: UUID | None
     at: datetime | None
     reminder: Reminder | None = None
+    others: tuple[Reminder, ...] = ()  # more messages of hers that were not sent
     review: Review | None = None
     question: PlanQuestion | None = None
 
@@ -148,7 +149,10 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
         leaving=leaving,
         people=stored.open_patients(session, [line.patient_id for line in shown] + [row.patient_id for row in leaving]),
         plans=stored.find_plans(
-            session, [line.plan_id for line in shown if line.plan_id] + [row.care_plan_id for row in leaving]
+            session,
+            [line.plan_id for line in shown if line.plan_id]
+            + [row.care_plan_id for line in shown for row in line.others]
+            + [row.care_plan_id for row in leaving],
         ),
         shelf=clinic.library.shelf(session),
     )
@@ -182,9 +186,15 @@ def _messages(session: Session, some: int) -> Iterator[Line]:
             kind = _BY_MESSAGE[row.reason]
             at = row.changed_at if kind in (LineKind.UNKNOWN, LineKind.NOT_SENDABLE) else row.due_at
             yield Line(kind, row.patient_id, row.care_plan_id, at, reminder=row)
-    for row in stored.list_unsettled(session, 2 * some):
-        kind = LineKind.FAILED if row.state is ReminderState.FAILED else LineKind.MISSED
-        yield Line(kind, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
+    missed: dict[UUID, list[Reminder]] = {}
+    for row in stored.list_unsettled(session, HER_ROWS * some):
+        if row.state is ReminderState.FAILED:
+            yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
+        else:  # one line a patient: after an outage there may be many
+            missed.setdefault(row.patient_id, []).append(row)
+    for first, *others in missed.values():
+        at = first.changed_at
+        yield Line(LineKind.MISSED, first.patient_id, first.care_plan_id, at, reminder=first, others=tuple(others))
 
 
 def _reviews(session: Session, clinic: Clinic, now: datetime, some: int) -> Iterator[Line]:

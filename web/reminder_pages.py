@@ -5,7 +5,7 @@ Deciding about them is in `web.decision_pages`; how a mail looks is in `web.prev
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from fastapi import HTTPException, Request
@@ -37,15 +37,27 @@ from web.times import Say
 PAGE: Final = 100
 AROUND: Final = timedelta(days=14)
 _S = ReminderState
-# The tabs of the board: key, words, states, whether only what nobody acted on, whether whatever its date.
+
+
+class Tab(NamedTuple):
+    """One view of the board. `unsettled`: only what nobody acted on; `any_time`: whatever its date."""
+
+    key: str
+    words: str
+    states: frozenset[ReminderState] = frozenset()
+    unsettled: bool = False
+    any_time: bool = False
+
+
+ALL: Final = Tab("", "All")
+DUE: Final = Tab("due", "Due now", frozenset({_S.SCHEDULED, _S.AWAITING_RETRY}), any_time=True)
 TABS: Final = (
-    ("", "All", frozenset[ReminderState](), False, False),
-    ("due", "Due now", frozenset({_S.SCHEDULED, _S.AWAITING_RETRY}), False, True),
-    ("waiting", "Waiting", frozenset({_S.SCHEDULED, _S.AWAITING_RETRY, _S.SENDING}), False, False),
-    ("held", "Held", frozenset({_S.HELD}), False, True),
-    ("sent", "Sent", frozenset({_S.SENT}), False, False),
-    ("unsent", "Not sent", frozenset({_S.FAILED, _S.MISSED}), True, True),
-    ("ended", "Cancelled or done", frozenset({_S.CANCELLED, _S.DONE}), False, False),
+    ALL,
+    Tab("waiting", "Waiting", frozenset({_S.SCHEDULED, _S.AWAITING_RETRY, _S.SENDING})),
+    Tab("held", "Held", frozenset({_S.HELD}), any_time=True),
+    Tab("sent", "Sent", frozenset({_S.SENT})),
+    Tab("unsent", "Not sent", frozenset({_S.FAILED, _S.MISSED}), unsettled=True, any_time=True),
+    Tab("ended", "Cancelled or done", frozenset({_S.CANCELLED, _S.DONE})),
 )
 BULK: Final = (
     (DecisionKind.HOLD, "Hold"),
@@ -181,19 +193,18 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
     say = Say(clinic, clinic.clock.now())
     midnight = to_wall(say.now, say.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     since, until = to_utc(midnight - AROUND, say.zone), to_utc(midnight + AROUND + timedelta(days=1), say.zone)
-    tab = next((tab for tab in TABS if tab[0] == show), TABS[0])
-    key, _, states, unsettled, any_time = tab
+    tab = next((tab for tab in (*TABS, DUE) if tab.key == show), ALL)
     why = next((found for found in Reason if found.value == reason), None)
     with clinic.store.read() as session:
         hers = [patient.id for patient in stored_patients.search_patients(session, typed)] if typed else None
         wanted = BoardFilter(
-            since=None if any_time or typed else since,
-            until=None if any_time or typed else until,
-            states=states,
+            since=None if tab.any_time or typed else since,
+            until=None if tab.any_time or typed else until,
+            states=tab.states,
             reason=why,
             patients=hers,
-            unsettled=unsettled,
-            ready_by=say.now if key == "due" else None,
+            unsettled=tab.unsettled,
+            ready_by=say.now if tab is DUE else None,
         )
         rows = stored.list_board(session, wanted, PAGE + 1, _after(after))
         counts = stored.count_board(session, since, until)
@@ -221,8 +232,8 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
         request,
         "reminder/board.html",
         lines=lines,
-        tabs=[(each[0], each[1], _count(each[2], counts)) for each in TABS if each[0] != "due"],
-        show=key,
+        tabs=[(each.key, each.words, _count(each.states, counts)) for each in TABS],
+        show=tab.key,
         reason=why,
         reasons=sorted({found for _, found in counts if found is not None}, key=lambda found: found.value),
         typed=typed,

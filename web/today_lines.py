@@ -27,7 +27,7 @@ class Act:
     words: str
     href: str | None = None
     action: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     asks: str | None = None
 
 
@@ -87,7 +87,7 @@ def decide(reminder_id: UUID, kind: DecisionKind, words: str, asks: str | None =
 
 def record(treatment_id: UUID, kind: EventKind, words: str, review: str = "", asks: str | None = None) -> Act:
     """An event of a care plan, as of now."""
-    fields = {"kind": kind.value, **({"review": review} if review else {})}
+    fields: dict[str, str | Sequence[str]] = {"kind": kind.value, **({"review": review} if review else {})}
     return Act(words, action=f"/treatments/{treatment_id}/events", fields=fields, asks=asks)
 
 
@@ -161,6 +161,8 @@ def _failed(c: _Context) -> Told:
 
 
 def _missed(c: _Context) -> Told:
+    if c.line.others:
+        return _many_missed(c)
     reason = c.row.reason.sentence if c.row.reason else ""
     acts = [
         c.rang(),
@@ -168,6 +170,19 @@ def _missed(c: _Context) -> Told:
         decide(c.row.id, DecisionKind.RETRY, "Send now"),
     ]
     return f"{c.title} was not sent, {c.when}: {reason[:1].lower()}{reason[1:].rstrip('.')}", acts, True
+
+
+def _many_missed(c: _Context) -> Told:
+    rows = [c.row, *c.line.others]
+    titles = list(dict.fromkeys(f"“{c.found.title(row)}”" for row in rows))
+    named = ", ".join(titles[:2]) + (f" and {len(titles) - 2} more" if len(titles) > 2 else "")
+    fields: dict[str, str | Sequence[str]] = {"ids": [str(row.id) for row in rows], "decision": DecisionKind.DONE.value}
+    acts = [
+        Act(f"I rang {c.who.first_name}", action="/reminders/decide", fields=fields, asks="What was said (optional)"),
+        Act("Not needed", action="/reminders/decide", fields=fields),
+        Act("Look", href=f"/patients/{c.who.id}?show=messages"),
+    ]
+    return f"{len(rows)} messages were not sent in time: {named}", acts, True
 
 
 def _address_refused(c: _Context) -> Told:
