@@ -119,5 +119,5 @@ def _id_of(clinic: Clinic, login: str) -> UUID:
 
 def _print_link(clinic: Clinic, token: str) -> None:
     host, port = clinic.settings.listen_address
-    print_line(f"http://{host}:{port}/join/{token}")
+    print_line(f"http://{f'[{host}]' if ':' in host else host}:{port}/join/{token}")
     print_error("note: give this link to the person only; it works once, for three days")

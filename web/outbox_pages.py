@@ -1,6 +1,6 @@
 """The mails of the outbox folder, while no mail server is set: their list, and one mail as it would look.
 
-The files are written by `scheduler.outbox`. They name patients, as their readers do who sit at this machine.
+The files are written by `scheduler.outbox`. They name patients and say what is meant for them: who looks is noted.
 """
 
 import re
@@ -18,6 +18,7 @@ from scheduler.clinic import Clinic
 from scheduler.outbox import list_mails
 from web import times
 from web.pages import clinic_of, page
+from web.seen import note_view
 
 _NAME: Final = re.compile(r"[0-9a-f]{20}\.eml")
 SHOWN: Final = 200
@@ -49,11 +50,12 @@ def list_heads(clinic: Clinic, limit: int) -> list[MailHead]:
 
 
 def outbox_page(request: Request) -> HTMLResponse:
-    """The list with addresses, which the status page does not show."""
+    """The list, with addresses."""
     clinic = clinic_of(request)
     _refuse_with_server(clinic)
     mails = list_heads(clinic, SHOWN + 1)
     folder = str(clinic.settings.outbox)
+    note_view(request, "list.viewed", "outbox")
     return page(request, "outbox.html", mails=mails[:SHOWN], more=len(mails) > SHOWN, folder=folder)
 
 
@@ -62,6 +64,7 @@ def mail_page(request: Request, name: str) -> HTMLResponse:
     clinic = clinic_of(request)
     message = _read(clinic, name)
     subject, to, written = _head(message, clinic, clinic.clock.now())
+    note_view(request, "mail.viewed", "mail", name)
     return page(
         request,
         "mail.html",
@@ -96,8 +99,7 @@ def _read(clinic: Clinic, name: str) -> EmailMessage:
 
 
 def _refuse_with_server(clinic: Clinic) -> None:
-    """With a mail server the clinic is at work, and these pages are open to every user of this machine: what was
-    written before stays in the folder, which is its owner's alone."""
+    """With a mail server the clinic is at work: what was written while trying out stays in the folder."""
     if clinic.settings.smtp_host is not None:
         raise HTTPException(404)
 
