@@ -184,12 +184,14 @@ def _context(request: Request, form: EntryForm) -> dict[str, Any]:
             if Role.CLINICIAN.value in member.roles and member.disabled_at is None
         )
         running = bool(chosen and protocol and treatments.running_plans(session, chosen.id, protocol.key))
+        shown = person(chosen, say.today) if chosen else None
+        address = stored_patients.find_address_state(session, chosen).value if chosen else ""
     record_fields = _fields_for(protocol, me)
     return {
         "titles": titles,
         "protocol": protocol,
-        "chosen": person(chosen, say.today) if chosen else None,
-        "chosen_address": _address(clinic, chosen) if chosen else "",
+        "chosen": shown,
+        "chosen_address": address,
         "is_new": form.new == "yes" and not form.patient_id,
         "clinicians": clinicians,
         "up_front": [field for field in record_fields if field.key in UP_FRONT],
@@ -241,11 +243,6 @@ def _plan(request: Request, form: EntryForm) -> dict[str, Any]:
 
 def _chosen(session: Session, form: EntryForm) -> Patient | None:
     return patients.get(session, read_id(form.patient_id)) if form.patient_id else None
-
-
-def _address(clinic: Clinic, patient: Patient) -> str:
-    with clinic.store.read() as session:
-        return stored_patients.find_address_state(session, session.get_one(Patient, patient.id)).value
 
 
 def _alike(request: Request, alike: Sequence[Alike]) -> list[tuple[Person, Alike]]:
