@@ -121,6 +121,7 @@ Sample = Callable[[World, Account], object]
 # By parameter; by path and parameter where the same name means something else.
 SAMPLES: Final[Mapping[str, Sample]] = {
     "/static/{digest}/{name} name": lambda world, who: "aftercare.css",
+    "attempt": lambda world, who: 1,
     "batch_id": lambda world, who: world.batch_id(),
     "digest": lambda world, who: "000000000000",
     "event_id": lambda world, who: world.event_id,
