@@ -51,14 +51,14 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         questions = len(care_plans.list_open_questions(session))
         counts = reminders.count_by_state(session)
     shown: dict[str, Any] = {
-        "status": "ok" if found.ok else ("stalled" if found.stalled else "degraded"),
-        "gate": "open" if found.gate_open else "closed",
-        "gate_reason": found.gate_reason,
-        "mail": "outbox folder" if found.to_folder else "mail server",
-        "heartbeat_age_seconds": found.heartbeat_age_seconds,
-        "swept_at": utc(found.swept_at),
-        "oldest_due_seconds": found.oldest_due_seconds,
-        "next_ready_at": utc(found.next_ready_at),
+        "status": "ok" if found.ok else ("stalled" if found.vitals.stalled else "degraded"),
+        "gate": "open" if found.vitals.gate_open else "closed",
+        "gate_reason": found.vitals.gate_reason,
+        "mail": "outbox folder" if found.vitals.to_folder else "mail server",
+        "heartbeat_age_seconds": found.vitals.heartbeat_age_seconds,
+        "swept_at": utc(found.vitals.swept_at),
+        "oldest_due_seconds": found.vitals.oldest_due_seconds,
+        "next_ready_at": utc(found.vitals.next_ready_at),
         "unknown": found.unknown,
         "questions": questions,
         "counts": {state.value: counts[state] for state in ReminderState},

@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueCo
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
+from db.conditions import CLAIMED_SQL, HELD_SQL, LIVE_SQL, OPEN_SQL, UNSETTLED_SQL, VISIT_SQL, WAITING_SQL
 from db.sealed import Sealed, SealedFields
 from db.states import (
     Approvable,
@@ -30,12 +31,6 @@ from db.states import (
     StepKind,
 )
 from db.types import UtcDateTime, Word, new_id
-
-_LIVE = "state IN ('scheduled', 'held', 'sending', 'awaiting_retry')"
-_WAITING = "state IN ('scheduled', 'awaiting_retry')"
-_HELD = "state = 'held'"
-_VISIT = "open AND visit_at IS NOT NULL"
-_UNSETTLED = "state IN ('failed', 'missed') AND settled_at IS NULL"
 
 
 class ProtocolVersion(Base):
@@ -210,8 +205,8 @@ class Review(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "key"),
         # The staff's lists: to book and missed by their due date, booked by their visit.
-        Index("ix_reviews_open_due", "status", "due_on", sqlite_where=text("open"), postgresql_where=text("open")),
-        Index("ix_reviews_open_visit", "visit_at", sqlite_where=text(_VISIT), postgresql_where=text(_VISIT)),
+        Index("ix_reviews_open_due", "status", "due_on", sqlite_where=text(OPEN_SQL), postgresql_where=text(OPEN_SQL)),
+        Index("ix_reviews_open_visit", "visit_at", sqlite_where=text(VISIT_SQL), postgresql_where=text(VISIT_SQL)),
     )
 
 
@@ -305,27 +300,32 @@ class Reminder(Base):
             "step",
             "occurrence",
             unique=True,
-            sqlite_where=text(_LIVE),
-            postgresql_where=text(_LIVE),
+            sqlite_where=text(LIVE_SQL),
+            postgresql_where=text(LIVE_SQL),
         ),
         # What is due: `ready_at <= now`, flat from ten thousand to ten million rows.
-        Index("ix_reminders_ready", "ready_at", sqlite_where=text(_WAITING), postgresql_where=text(_WAITING)),
+        Index("ix_reminders_ready", "ready_at", sqlite_where=text(WAITING_SQL), postgresql_where=text(WAITING_SQL)),
         # What ran out: `expires_at <= now` among live rows.
-        Index("ix_reminders_expiring", "expires_at", sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
+        Index("ix_reminders_expiring", "expires_at", sqlite_where=text(LIVE_SQL), postgresql_where=text(LIVE_SQL)),
         # What recovery looks at: claims of a worker.
         Index(
             "ix_reminders_claimed",
             "worker_id",
-            sqlite_where=text("state = 'sending'"),
-            postgresql_where=text("state = 'sending'"),
+            sqlite_where=text(CLAIMED_SQL),
+            postgresql_where=text(CLAIMED_SQL),
         ),
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
         # The board: what is or was due around today, whatever its state.
         Index("ix_reminders_due_at", "due_at", "state", "reason"),
         # Today: what is held, by reason; what failed or was missed and nobody has acted on.
-        Index("ix_reminders_held", "reason", "due_at", sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
-        Index("ix_reminders_unsettled", "changed_at", sqlite_where=text(_UNSETTLED), postgresql_where=text(_UNSETTLED)),
+        Index("ix_reminders_held", "reason", "due_at", sqlite_where=text(HELD_SQL), postgresql_where=text(HELD_SQL)),
+        Index(
+            "ix_reminders_unsettled",
+            "changed_at",
+            sqlite_where=text(UNSETTLED_SQL),
+            postgresql_where=text(UNSETTLED_SQL),
+        ),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),
     )
 

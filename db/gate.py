@@ -1,12 +1,13 @@
 """The gate row and the worker rows: may anything leave, and who is alive."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db import audit
+from db import audit, reminders
 from db.engine import actor_of, instant_of
 from db.follow_up import Gate, Worker
 from db.states import GateState
@@ -39,6 +40,43 @@ def _set(session: Session, state: GateState, reason: str | None) -> None:
     session.execute(
         update(Gate).values(state=state, reason=reason, changed_at=instant_of(session), changed_by=actor_of(session))
     )
+
+
+@dataclass(frozen=True, slots=True)
+class VitalRow:
+    """What the pulse is made of: the gate, the last sign of life, and what waits to leave."""
+
+    gate_state: GateState
+    gate_reason: str | None
+    heartbeat_at: datetime | None
+    stopped_at: datetime | None
+    swept_at: datetime | None
+    oldest_due: datetime | None
+    next_ready: datetime | None
+    next_message: datetime | None
+
+
+def read_vitals(session: Session, now: datetime) -> VitalRow:
+    """All of it in one query: every page asks."""
+    latest = select(Worker.id).order_by(Worker.heartbeat_at.desc()).limit(1).scalar_subquery()
+    parts = {
+        "oldest_due": reminders.oldest_due(now),
+        "next_ready": reminders.next_ready(),
+        "next_message": reminders.next_message(),
+    }
+    query = (
+        select(
+            Gate.state,
+            Gate.reason,
+            Worker.heartbeat_at,
+            Worker.stopped_at,
+            Worker.swept_at,
+            *(part.scalar_subquery().label(name) for name, part in parts.items()),
+        )
+        .select_from(Gate)
+        .outerjoin(Worker, Worker.id == latest)
+    )
+    return VitalRow(*tuple(session.execute(query).one()))
 
 
 def add_worker(session: Session, name: str) -> UUID:

@@ -8,16 +8,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy import Select, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from db.conditions import held, live, unsettled, waiting
 from db.engine import instant_of
 from db.follow_up import CarePlan, Reminder, Review
 from db.states import (
     ALLOWED_TRANSITIONS,
-    LIVE_STATES,
     REASONS,
-    WAITING_STATES,
     Audience,
     CarePlanStatus,
     Reason,
@@ -184,13 +183,13 @@ def list_last_left(session: Session, limit: int) -> list[Reminder]:
 
 def list_next_to_leave(session: Session, limit: int) -> list[Reminder]:
     """What leaves next."""
-    query = select(Reminder).where(_waiting(), Reminder.audience == Audience.PATIENT)
+    query = select(Reminder).where(waiting(), Reminder.audience == Audience.PATIENT)
     return list(session.scalars(query.order_by(Reminder.ready_at).limit(limit)))
 
 
 def list_patients_held(session: Session, reason: Reason) -> list[UUID]:
     """Patients with a reminder held for that reason."""
-    query = select(Reminder.patient_id).where(Reminder.state == ReminderState.HELD, Reminder.reason == reason)
+    query = select(Reminder.patient_id).where(held(), Reminder.reason == reason)
     return list(session.scalars(query.distinct()))
 
 
@@ -202,39 +201,43 @@ def count_by_state(session: Session) -> dict[ReminderState, int]:
 
 def count_by_reason(session: Session, state: ReminderState) -> dict[Reason, int]:
     """How many reminders of a state have each reason."""
-    query = select(Reminder.reason, func.count()).where(Reminder.state == state).group_by(Reminder.reason)
+    of_state = held() if state is ReminderState.HELD else Reminder.state == state
+    query = select(Reminder.reason, func.count()).where(of_state).group_by(Reminder.reason)
     return {reason: count for reason, count in session.execute(query) if reason is not None}
 
 
 def count_due(session: Session, now: datetime) -> int:
     """How many messages to patients could leave now."""
-    query = select(func.count()).where(_waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)
+    query = select(func.count()).where(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)
     return session.scalar(query) or 0
 
 
-def find_oldest_due(session: Session, now: datetime) -> datetime | None:
-    """Since when the longest waiting message to a patient could have left; None while nothing waits."""
-    query = select(func.min(Reminder.ready_at)).where(
-        _waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT
-    )
-    return session.scalar(query)
+def oldest_due(now: datetime) -> Select[datetime]:
+    """The query for since when the longest waiting message to a patient could have left."""
+    due = and_(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)
+    return select(Reminder.ready_at).where(due).order_by(Reminder.ready_at).limit(1)
 
 
-def find_next_message(session: Session) -> datetime | None:
-    """When the next message to a patient may leave; None when none waits."""
-    query = select(Reminder.ready_at).where(_waiting(), Reminder.audience == Audience.PATIENT)
-    return session.scalar(query.order_by(Reminder.ready_at).limit(1))
+def next_message() -> Select[datetime]:
+    """The query for when the next message to a patient may leave."""
+    waits = and_(waiting(), Reminder.audience == Audience.PATIENT)
+    return select(Reminder.ready_at).where(waits).order_by(Reminder.ready_at).limit(1)
+
+
+def next_ready() -> Select[datetime]:
+    """The query for when the next reminder needs the sender or the sweep."""
+    return select(Reminder.ready_at).where(waiting()).order_by(Reminder.ready_at).limit(1)
 
 
 def count_unsettled(session: Session, state: ReminderState) -> int:
     """How many failed or missed reminders nobody has acted on."""
-    query = select(func.count()).where(_unsettled(), Reminder.state == state)
+    query = select(func.count()).where(unsettled(), Reminder.state == state)
     return session.scalar(query) or 0
 
 
 def find_next_ready(session: Session) -> datetime | None:
     """When the next reminder needs the sender or the sweep; None when nothing waits."""
-    return session.scalar(select(func.min(Reminder.ready_at)).where(_waiting()))
+    return session.scalar(next_ready())
 
 
 def expire(session: Session, now: datetime) -> list[UUID]:
@@ -250,7 +253,7 @@ def expire(session: Session, now: datetime) -> list[UUID]:
     ripe = (
         select(Reminder.id)
         .where(
-            _live(),
+            live(),
             Reminder.expires_at <= now,
             Reminder.state != ReminderState.SENDING,
             ~kept,
@@ -274,7 +277,7 @@ def cancel_live(session: Session, patient_ids: Sequence[UUID], reason: Reason) -
     check_reason(ReminderState.CANCELLED, reason)
     changed = session.execute(
         update(Reminder)
-        .where(Reminder.patient_id.in_(patient_ids), _live(), Reminder.open_attempt.is_(None))
+        .where(Reminder.patient_id.in_(patient_ids), live(), Reminder.open_attempt.is_(None))
         .values(
             state=ReminderState.CANCELLED,
             reason=reason,
@@ -292,7 +295,7 @@ def raise_staff_lines(session: Session, now: datetime) -> int:
     """Lines for staff whose time has come are held for them; how many."""
     ripe = (
         select(Reminder.id)
-        .where(_waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.STAFF)
+        .where(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.STAFF)
         .limit(SWEEP_ROWS)
     )
     changed = session.execute(
@@ -310,7 +313,7 @@ def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
     ids = list(plan_ids)
     if not ids:
         return
-    alive = select(Reminder.id).where(Reminder.care_plan_id == CarePlan.id, _live()).exists()
+    alive = select(Reminder.id).where(Reminder.care_plan_id == CarePlan.id, live()).exists()
     done = session.scalars(
         update(CarePlan)
         .where(CarePlan.id.in_(ids), CarePlan.status.in_(_RUNNING), ~alive)
@@ -325,15 +328,3 @@ def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
             .values(open=False)
             .execution_options(synchronize_session=False)
         )
-
-
-def _waiting() -> ColumnElement[bool]:
-    return Reminder.state.in_(sorted(WAITING_STATES))
-
-
-def _unsettled() -> ColumnElement[bool]:
-    return and_(Reminder.state.in_((ReminderState.FAILED, ReminderState.MISSED)), Reminder.settled_at.is_(None))
-
-
-def _live() -> ColumnElement[bool]:
-    return Reminder.state.in_(sorted(LIVE_STATES))

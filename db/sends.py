@@ -13,12 +13,13 @@ from uuid import UUID
 from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
+from db.conditions import claimed, waiting
 from db.engine import instant_of
 from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy
 from db.records import Patient
 from db.reminders import check_transition
 from db.sealed import open_bytes, place, seal_bytes
-from db.states import WAITING_STATES, AttemptOutcome, Audience, GateState, Reason, ReminderState
+from db.states import AttemptOutcome, Audience, GateState, Reason, ReminderState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def claim_due(session: Session, worker_id: UUID, now: datetime, limit: int) -> l
     due = (
         select(Reminder.id)
         .where(
-            Reminder.state.in_(sorted(WAITING_STATES)),
+            waiting(),
             Reminder.ready_at <= now,
             Reminder.audience == Audience.PATIENT,
             Reminder.expires_at > now,
@@ -244,13 +245,13 @@ def count_attempts(session: Session, since: datetime) -> int:
 
 def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:
     """What these workers had claimed."""
-    query = select(Reminder).where(Reminder.state == ReminderState.SENDING, Reminder.worker_id.in_(list(worker_ids)))
+    query = select(Reminder).where(claimed(), Reminder.worker_id.in_(list(worker_ids)))
     return list(session.scalars(query))
 
 
 def list_foreign_claims(session: Session, worker_id: UUID) -> list[Reminder]:
     """What any other worker had claimed: on SQLite, where one process sends, they are all dead."""
-    query = select(Reminder).where(Reminder.state == ReminderState.SENDING, Reminder.worker_id != worker_id)
+    query = select(Reminder).where(claimed(), Reminder.worker_id != worker_id)
     return list(session.scalars(query))
 
 

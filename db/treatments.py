@@ -1,6 +1,6 @@
 """Queries and writes about treatments, their versions, notes and adverse events."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -99,6 +99,19 @@ def list_signatures(session: Session, treatment_id: UUID) -> list[TreatmentSigna
     """The signatures of a treatment's versions, the first first."""
     query = select(TreatmentSignature).where(TreatmentSignature.treatment_id == treatment_id)
     return list(session.scalars(query.order_by(TreatmentSignature.version)))
+
+
+def list_signatures_of(session: Session, treatment_ids: Sequence[UUID]) -> list[TreatmentSignature]:
+    """The signatures of these treatments' versions."""
+    return list(
+        session.scalars(select(TreatmentSignature).where(TreatmentSignature.treatment_id.in_(list(treatment_ids))))
+    )
+
+
+def list_versions_of(session: Session, treatment_ids: Sequence[UUID]) -> list[TreatmentVersion]:
+    """All versions of these treatments, the first first."""
+    query = select(TreatmentVersion).where(TreatmentVersion.treatment_id.in_(list(treatment_ids)))
+    return list(session.scalars(query.order_by(TreatmentVersion.number)))
 
 
 def find_treatment(session: Session, treatment_id: UUID) -> Treatment | None:

@@ -10,10 +10,11 @@ from uuid import UUID
 from sqlalchemy import and_, select, union_all
 from sqlalchemy.orm import Session
 
+from db.conditions import held, open_review, open_visit, unsettled, waiting
 from db.follow_up import CarePlan, Reminder, Review
 from db.records import AdverseEvent, Patient, Treatment
 from db.sealed import learn_keys
-from db.states import WAITING_STATES, Audience, Reason, ReminderState, ReviewStatus
+from db.states import Audience, Reason, ReviewStatus
 
 
 def list_call_asked(session: Session, limit: int) -> list[CarePlan]:
@@ -57,7 +58,7 @@ def list_held_each(session: Session, limits: Mapping[Reason, int]) -> list[Remin
     parts = [
         select(
             select(Reminder.id)
-            .where(Reminder.state == ReminderState.HELD, Reminder.reason == reason)
+            .where(held(), Reminder.reason == reason)
             .order_by(Reminder.due_at)
             .limit(limit)
             .subquery()
@@ -71,21 +72,19 @@ def list_held_each(session: Session, limits: Mapping[Reason, int]) -> list[Remin
 
 def list_unsettled(session: Session, limit: int) -> list[Reminder]:
     """Failed and missed reminders that nobody has acted on, the last first."""
-    query = select(Reminder).where(
-        Reminder.state.in_((ReminderState.FAILED, ReminderState.MISSED)), Reminder.settled_at.is_(None)
-    )
+    query = select(Reminder).where(unsettled())
     return list(session.scalars(query.order_by(Reminder.changed_at.desc()).limit(limit)))
 
 
 def list_reviews_to_book(session: Session, until: date, limit: int) -> list[Review]:
     """Open reviews without a visit that are due by a day, or whose visit was missed."""
-    waits = and_(Review.open, Review.status.in_((ReviewStatus.DUE, ReviewStatus.MISSED)), Review.due_on <= until)
+    waits = and_(open_review(), Review.status.in_((ReviewStatus.DUE, ReviewStatus.MISSED)), Review.due_on <= until)
     return list(session.scalars(select(Review).where(waits).order_by(Review.due_on, Review.id).limit(limit)))
 
 
 def list_visits(session: Session, until: datetime, limit: int) -> list[Review]:
     """Booked visits that start before an instant and whose outcome was not recorded, the earliest first."""
-    booked = and_(Review.open, Review.visit_at.is_not(None), Review.visit_at < until)
+    booked = and_(open_visit(), Review.visit_at < until)
     return list(session.scalars(select(Review).where(booked).order_by(Review.visit_at, Review.id).limit(limit)))
 
 
@@ -94,7 +93,7 @@ def list_leaving(session: Session, until: datetime, limit: int) -> list[Reminder
     query = (
         select(Reminder)
         .where(
-            Reminder.state.in_(sorted(WAITING_STATES)),
+            waiting(),
             Reminder.ready_at < until,
             Reminder.audience == Audience.PATIENT,
         )

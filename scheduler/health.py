@@ -14,12 +14,10 @@ HEARTBEAT_LATE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """The service at one instant. Ages in whole seconds; None where there is nothing to measure."""
+class Vitals:
+    """Whether the service lives, at one instant. Ages in whole seconds; None where there is nothing to measure."""
 
     at: datetime
-    held: dict[Reason, int]
-    failed: int  # refused for good, and nobody has acted on it
     oldest_due_seconds: int | None
     heartbeat_age_seconds: int | None
     next_ready_at: datetime | None
@@ -40,11 +38,20 @@ class Health:
         waits = self.oldest_due_seconds is not None and self.oldest_due_seconds > STALLED_AFTER.seconds
         return (waits and self.gate_open) or not self.alive
 
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The service at one instant, with what needs a person."""
+
+    vitals: Vitals
+    held: dict[Reason, int]
+    failed: int  # refused for good, and nobody has acted on it
+
     @property
     def ok(self) -> bool:
         """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed."""
-        troubled = self.unknown or self.failed
-        return self.alive and self.gate_open and not self.stalled and not self.to_folder and not troubled
+        now, troubled = self.vitals, self.unknown or self.failed
+        return now.alive and now.gate_open and not now.stalled and not now.to_folder and not troubled
 
     @property
     def unknown(self) -> int:
@@ -52,23 +59,28 @@ class Health:
         return self.held.get(Reason.UNKNOWN, 0)
 
 
+def feel_pulse(session: Session, clinic: Clinic) -> Vitals:
+    """Whether the service lives: one query, for the line on every page."""
+    now = clinic.clock.now()
+    found = gate.read_vitals(session, now)
+    alive = found.heartbeat_at is not None and found.stopped_at is None
+    return Vitals(
+        at=now,
+        oldest_due_seconds=None if found.oldest_due is None else int((now - found.oldest_due).total_seconds()),
+        heartbeat_age_seconds=int((now - found.heartbeat_at).total_seconds()) if found.heartbeat_at and alive else None,
+        next_ready_at=found.next_ready,
+        next_message_at=found.next_message,
+        swept_at=found.swept_at,
+        gate_open=found.gate_state is GateState.OPEN,
+        gate_reason=found.gate_reason,
+        to_folder=clinic.settings.smtp_host is None,
+    )
+
+
 def examine(session: Session, clinic: Clinic) -> Health:
     """Read the service's state from the database."""
-    now = clinic.clock.now()
-    row = gate.get_gate(session)
-    worker = gate.find_latest_worker(session)
-    alive = worker is not None and worker.stopped_at is None
-    oldest = reminders.find_oldest_due(session, now)
     return Health(
-        at=now,
+        vitals=feel_pulse(session, clinic),
         held=reminders.count_by_reason(session, ReminderState.HELD),
         failed=reminders.count_unsettled(session, ReminderState.FAILED),
-        oldest_due_seconds=None if oldest is None else int((now - oldest).total_seconds()),
-        heartbeat_age_seconds=int((now - worker.heartbeat_at).total_seconds()) if worker and alive else None,
-        next_ready_at=reminders.find_next_ready(session),
-        next_message_at=reminders.find_next_message(session),
-        swept_at=worker.swept_at if worker else None,
-        gate_open=row.state is GateState.OPEN,
-        gate_reason=row.reason,
-        to_folder=clinic.settings.smtp_host is None,
     )

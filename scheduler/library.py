@@ -145,10 +145,15 @@ class Library:
         self._words: dict[str, WordList] = {}
 
     def shelf(self, session: Session) -> Shelf:
-        """The library as stored."""
+        """The library as stored. A reading session sees one snapshot: it is looked for once there."""
+        kept = session.info.get("shelf")
+        if isinstance(kept, Shelf):
+            return kept
         stamp = stored.find_stamp(session)
         if self._shelf is None or self._shelf[0] != stamp:
             self._shelf = (stamp, self._read_shelf(session))
+        if "actor" not in session.info:
+            session.info["shelf"] = self._shelf[1]
         return self._shelf[1]
 
     def words(self, language: str) -> WordList:

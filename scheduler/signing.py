@@ -4,7 +4,7 @@ A version is never changed: filling in and amending write a new one, and every e
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -50,11 +50,16 @@ def protocol_of(session: Session, clinic: Clinic, treatment: Treatment) -> Proto
 
 def list_signed_versions(session: Session, treatment_id: UUID) -> list[SignedVersion]:
     """All versions of a treatment's record, the first first, with their signatures."""
-    signatures = {row.version: row for row in stored.list_signatures(session, treatment_id)}
-    found = []
-    for version in stored.list_versions(session, treatment_id):
-        signature = signatures.get(version.number)
-        found.append(
+    return find_signed_versions(session, [treatment_id])[treatment_id]
+
+
+def find_signed_versions(session: Session, treatment_ids: Sequence[UUID]) -> dict[UUID, list[SignedVersion]]:
+    """All versions of these treatments' records, the first first, with their signatures: two queries."""
+    signatures = {(row.treatment_id, row.version): row for row in stored.list_signatures_of(session, treatment_ids)}
+    found: dict[UUID, list[SignedVersion]] = {treatment_id: [] for treatment_id in treatment_ids}
+    for version in stored.list_versions_of(session, treatment_ids):
+        signature = signatures.get((version.treatment_id, version.number))
+        found[version.treatment_id].append(
             SignedVersion(
                 number=version.number,
                 treated_local=version.treated_local,

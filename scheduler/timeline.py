@@ -20,7 +20,7 @@ from db.records import AddressFact, ClinicalNote, Consent, Patient, PatientStop,
 from db.states import LIVE_STATES, ReminderState
 from scheduler.clinic import Clinic
 from scheduler.library import Shelf
-from scheduler.signing import SignedVersion, list_signed_versions
+from scheduler.signing import SignedVersion, find_signed_versions
 from scheduler.subjects import title_of_row
 
 
@@ -75,6 +75,8 @@ class Timeline:
     treatments: Sequence[Treatment]
     plans: Mapping[UUID, CarePlan] = field(repr=False)  # by treatment
     contents: Mapping[UUID, Sequence[SignedVersion]] = field(repr=False)  # by treatment
+    consents: Sequence[Consent] = field(repr=False)
+    stops: Sequence[PatientStop] = field(repr=False)
     past: Sequence[Happened] = field(repr=False)
     ahead: Sequence[Message] = field(repr=False)
     shelf: Shelf = field(repr=False)
@@ -90,13 +92,17 @@ def read_timeline(session: Session, clinic: Clinic, patient: Patient) -> Timelin
     shelf = clinic.library.shelf(session)
     treatments = stored_treatments.list_treatments(session, patient.id)
     plans = stored_plans.list_plans(session, patient.id)
-    contents = {treatment.id: list_signed_versions(session, treatment.id) for treatment in treatments}
+    contents = find_signed_versions(session, [treatment.id for treatment in treatments])
     messages = read_messages(session, shelf, patient, plans)
+    consents = stored_patients.list_consent_rows(session, patient.id)
+    stops = stored_patients.list_stops(session, patient.id)
     past = [
         *_records(treatments, contents),
         *_events(session, plans),
         *_decisions(session, plans, messages),
         *_of_the_patient(session, patient),
+        *(Happened(consent.recorded_at, consent=consent) for consent in consents),
+        *(Happened(stop.recorded_at, stop=stop) for stop in stops),
         *(Happened(message.at, message=message) for message in messages if not message.is_ahead),
     ]
     return Timeline(
@@ -104,6 +110,8 @@ def read_timeline(session: Session, clinic: Clinic, patient: Patient) -> Timelin
         treatments=treatments,
         plans={plan.treatment_id: plan for plan in plans},
         contents=contents,
+        consents=consents,
+        stops=stops,
         past=sorted(past, key=lambda happened: happened.at, reverse=True),
         ahead=sorted((message for message in messages if message.is_ahead), key=lambda message: message.row.due_at),
         shelf=shelf,
@@ -156,9 +164,5 @@ def _decisions(session: Session, plans: Sequence[CarePlan], messages: Sequence[M
 def _of_the_patient(session: Session, patient: Patient) -> Iterator[Happened]:
     for note in stored_treatments.list_notes(session, patient.id):
         yield Happened(note.recorded_at, note=note)
-    for consent in stored_patients.list_consent_rows(session, patient.id):
-        yield Happened(consent.recorded_at, consent=consent)
     for fact in stored_patients.list_address_facts(session, patient.id):
         yield Happened(fact.recorded_at, address=fact)
-    for stop in stored_patients.list_stops(session, patient.id):
-        yield Happened(stop.recorded_at, stop=stop)

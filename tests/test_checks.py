@@ -136,18 +136,22 @@ def test_a_look_behind_the_gate_shows_what_would_leave(desk: Desk) -> None:
 
 
 def test_health_follows_the_heartbeat(desk: Desk) -> None:
-    assert (health(desk).alive, health(desk).stalled, health(desk).heartbeat_age_seconds) == (False, True, None)
+    assert (health(desk).vitals.alive, health(desk).vitals.stalled, health(desk).vitals.heartbeat_age_seconds) == (
+        False,
+        True,
+        None,
+    )
     worker_id = desk.worker()
     desk.tick(seconds=30)
-    assert (health(desk).alive, health(desk).heartbeat_age_seconds) == (True, 30)
+    assert (health(desk).vitals.alive, health(desk).vitals.heartbeat_age_seconds) == (True, 30)
     desk.tick(seconds=31)
-    assert not health(desk).alive
+    assert not health(desk).vitals.alive
     with desk.store.write("service", desk.clock.now()) as session:
         gate.beat(session, worker_id, swept=True)
-    assert (health(desk).alive, health(desk).swept_at) == (True, desk.clock.now())
+    assert (health(desk).vitals.alive, health(desk).vitals.swept_at) == (True, desk.clock.now())
     with desk.store.write("service", desk.clock.now()) as session:
         gate.stop_worker(session, worker_id)
-    assert (health(desk).alive, health(desk).heartbeat_age_seconds) == (False, None)
+    assert (health(desk).vitals.alive, health(desk).vitals.heartbeat_age_seconds) == (False, None)
 
 
 def beat(desk: Desk) -> None:
@@ -163,10 +167,14 @@ def test_a_message_that_waits_too_long_means_stalled_unless_the_gate_says_why(de
     desk.worker()
     desk.tick(hours=9)
     beat(desk)
-    assert health(desk).oldest_due_seconds == 3603
-    assert health(desk).stalled
+    assert health(desk).vitals.oldest_due_seconds == 3603
+    assert health(desk).vitals.stalled
     gate_keeper.close(desk.clinic, STAFF, "A wrong text.")
-    assert (health(desk).stalled, health(desk).ok, health(desk).gate_reason) == (False, False, "A wrong text.")
+    assert (health(desk).vitals.stalled, health(desk).ok, health(desk).vitals.gate_reason) == (
+        False,
+        False,
+        "A wrong text.",
+    )
 
 
 def test_what_needs_a_person_is_not_ok(desk: Desk, tmp_path: Path) -> None:
@@ -182,6 +190,6 @@ def test_what_needs_a_person_is_not_ok(desk: Desk, tmp_path: Path) -> None:
         desk.tick(minutes=10)
     beat(desk)
     found = health(desk)
-    assert (found.unknown, found.ok, found.stalled, found.to_folder) == (1, False, False, False)
+    assert (found.unknown, found.ok, found.vitals.stalled, found.vitals.to_folder) == (1, False, False, False)
     assert sum(found.held.values()) == 1
-    assert found.next_ready_at == desk.row("no-review-yet").ready_at
+    assert found.vitals.next_ready_at == desk.row("no-review-yet").ready_at

@@ -33,11 +33,11 @@ def health(request: Request) -> JSONResponse:
     return JSONResponse(
         {
             "status": "ok" if found.ok else "degraded",
-            "oldest_due_seconds": found.oldest_due_seconds,
-            "heartbeat_age_seconds": found.heartbeat_age_seconds,
+            "oldest_due_seconds": found.vitals.oldest_due_seconds,
+            "heartbeat_age_seconds": found.vitals.heartbeat_age_seconds,
             "unknown": found.unknown,
             "held": sum(found.held.values()),
             "failed": found.failed,
         },
-        503 if found.stalled else 200,
+        503 if found.vitals.stalled else 200,
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -95,6 +96,12 @@ class Frame:
         """What every form carries."""
         token = cookies.read(self.request, cookies.SESSION)
         return self.request.app.state.door.form_token(token) if token and self.me else ""
+
+    @property
+    def here(self) -> str:
+        """Where a small form leads back to: this page, without what the last form did."""
+        kept = [(name, value) for name, value in self.request.query_params.multi_items() if name != "done"]
+        return self.request.url.path + (f"?{urlencode(kept)}" if kept else "")
 
     @property
     def to_folder(self) -> bool:

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from db import patients as stored
-from db.records import Patient
+from db.records import Patient, PatientStop
 from db.states import AddressState, CallSafe, CarePlanStatus, EventKind, Level, StopReason, Topic, TreatmentStatus
 from scheduler import contacts, patients
 from scheduler.accounts.rights import Right
@@ -219,8 +219,8 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "patient": patient,
             "who": person(patient, say.today),
             "full_name": full_name(patient),
-            "flags": _flags(session, patient, me.may(Right.RECORD)),
-            "stopped": stored.find_stop(session, patient.id) is not None,
+            "flags": _flags(session, line, me.may(Right.RECORD)),
+            "stopped": _stop_in_force(line) is not None,
             "treatments": _treatments(line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
             "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
@@ -250,22 +250,27 @@ def _for_reader(entry: Entry, reads_record: bool) -> Entry:
     return entry if reads_record else replace(entry, clinical=())
 
 
-def _flags(session: Session, patient: Patient, reads_record: bool) -> list[tuple[str, str]]:
+def _stop_in_force(line: Timeline) -> PatientStop | None:
+    latest = line.stops[-1] if line.stops else None
+    return latest if latest is not None and latest.reason is not None else None
+
+
+def _flags(session: Session, line: Timeline, reads_record: bool) -> list[tuple[str, str]]:
     """What forbids what, as level and words; the worst first."""
     found: list[tuple[str, str]] = []
-    stop_row = stored.find_stop(session, patient.id)
-    if stop_row is not None:
-        hidden = stop_row.reason is StopReason.UNSAFE and not reads_record
-        found.append(("red", stop_words(stop_row.reason, with_reason=not hidden)))
-    found.append(_ADDRESS_WORDS[stored.find_address_state(session, patient)])
-    consent = stored.list_consent(session, [patient.id])[patient.id]
+    in_force = _stop_in_force(line)
+    if in_force is not None:
+        hidden = in_force.reason is StopReason.UNSAFE and not reads_record
+        found.append(("red", stop_words(in_force.reason, with_reason=not hidden)))
+    found.append(_ADDRESS_WORDS[stored.find_address_state(session, line.patient)])
+    consent = {row.topic: row.granted for row in line.consents}
     for topic, words in _CONSENT_WORDS.items():
         if topic not in consent:
             found.append(("amber", f"not asked about messages on {words}"))
         else:
             found.append(("quiet", f"{'messages' if consent[topic] else 'no messages'} about {words}"))
-    found.append(("quiet", _LEVEL_WORDS[patient.level]))
-    if patient.call_safe is CallSafe.NO:
+    found.append(("quiet", _LEVEL_WORDS[line.patient.level]))
+    if line.patient.call_safe is CallSafe.NO:
         found.append(("red", "do not ring"))
     order = {"red": 0, "amber": 1, "quiet": 2}
     return sorted(found, key=lambda flag: order[flag[0]])

@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 
 from scheduler.clinic import Clinic
-from scheduler.health import Health, examine
+from scheduler.health import Vitals, feel_pulse
 from web import times
 
 
@@ -26,22 +26,22 @@ class Pulse:
 def read_pulse(clinic: Clinic) -> Pulse:
     """The service as it is now, in words; times are the clinic's."""
     with clinic.store.read() as session:
-        health = examine(session, clinic)
-    return in_words(health, clinic.settings.clinic_time_zone)
+        vitals = feel_pulse(session, clinic)
+    return in_words(vitals, clinic.settings.clinic_time_zone)
 
 
-def in_words(health: Health, zone: str) -> Pulse:
-    """Health as a line: what is worst first, then when was looked and what comes next."""
-    details = tuple(_details(health, zone))
-    if not health.gate_open:
-        stopped = f"stopped: {health.gate_reason}" if health.gate_reason else "stopped"
-        silent = () if health.alive else ("no sending process is running",)
-        return Pulse("amber" if health.alive else "red", f"Sending is {stopped}", (*silent, *details), False)
-    if not health.alive:
+def in_words(vitals: Vitals, zone: str) -> Pulse:
+    """Vitals as a line: what is worst first, then when was looked and what comes next."""
+    details = tuple(_details(vitals, zone))
+    if not vitals.gate_open:
+        stopped = f"stopped: {vitals.gate_reason}" if vitals.gate_reason else "stopped"
+        silent = () if vitals.alive else ("no sending process is running",)
+        return Pulse("amber" if vitals.alive else "red", f"Sending is {stopped}", (*silent, *details), False)
+    if not vitals.alive:
         return Pulse("red", "Nothing is being sent: no sending process is running", details, True)
-    if health.stalled:
+    if vitals.stalled:
         return Pulse("red", "Messages are late", details, True)
-    if health.to_folder:
+    if vitals.to_folder:
         return Pulse("amber", "Writing to the folder", details, True)
     return Pulse("green", "Sending", details, True)
 
@@ -53,16 +53,16 @@ def pulse_fragment(request: Request) -> HTMLResponse:
     return fragment(request, "pulse.html", pulse=read_pulse(request.app.state.clinic))
 
 
-def _details(health: Health, zone: str) -> list[str]:
+def _details(vitals: Vitals, zone: str) -> list[str]:
     found = []
-    if health.swept_at is not None:
-        found.append(f"last look {times.to_the_second(health.swept_at, health.at, zone)}")
-    if health.next_message_at is None:
+    if vitals.swept_at is not None:
+        found.append(f"last look {times.to_the_second(vitals.swept_at, vitals.at, zone)}")
+    if vitals.next_message_at is None:
         found.append("nothing planned")
-    elif health.next_message_at > health.at:
-        found.append(f"next message {times.when(health.next_message_at, health.at, zone)}")
-    if health.oldest_due_seconds:
-        found.append(f"the oldest message has waited {times.age(health.oldest_due_seconds)}")
+    elif vitals.next_message_at > vitals.at:
+        found.append(f"next message {times.when(vitals.next_message_at, vitals.at, zone)}")
+    if vitals.oldest_due_seconds:
+        found.append(f"the oldest message has waited {times.age(vitals.oldest_due_seconds)}")
     else:
         found.append("nothing overdue")
     return found

@@ -56,6 +56,7 @@ class Present:
     complete: bool  # False: her second factor is still to be given, or to be set up
     locked: bool
     has_second_factor: bool
+    seen_at: datetime
 
     @property
     def actor(self) -> str:
@@ -203,9 +204,7 @@ class FrontDoor:
     def touch(self, present: Present) -> None:
         """Note that she is there; a page that asks by itself does not."""
         now = self.now()
-        with self.clinic.store.read() as session:
-            seen = session.get_one(StaffSession, present.session_id).seen_at
-        if now - seen > TOUCH:
+        if now - present.seen_at > TOUCH:
             with self.clinic.store.write(present.actor, self.clinic.clock.now()) as session:
                 stored.touch_session(session, present.session_id, now)
 
@@ -356,4 +355,5 @@ def _present(row: StaffSession, member: StaffMember, complete: bool, locked: boo
         complete=complete,
         locked=locked,
         has_second_factor=member.totp_confirmed,
+        seen_at=row.seen_at,
     )
