@@ -38,7 +38,7 @@ class Door:
 
     open: Callable[[], Clinic]
     open_with: Callable[[Settings, Clock], Clinic]
-    serve: Callable[[Clinic, bool, bool], Coroutine[None, None, None]]  # clinic, web, sending
+    serve: Callable[[Clinic, bool, bool, bool], Coroutine[None, None, None]]  # web, sending, asks a second factor
 
 
 def clinic_of(context: typer.Context) -> Clinic:

@@ -14,7 +14,19 @@ import typer
 
 from commands.context import Door, print_line
 from scheduler.clock import FastClock
-from scheduler.demo_clinic import CAST, ENDS_AT, STARTS_AT, ZONE, Stage, approve_everything, settings_in
+from scheduler.demo_clinic import (
+    ACCOUNTS,
+    CAST,
+    ENDS_AT,
+    PASSWORD,
+    PIN,
+    STARTS_AT,
+    ZONE,
+    Stage,
+    approve_everything,
+    make_accounts,
+    settings_in,
+)
 from scheduler.demo_play import Line, Unsent, count_ahead, list_unsent, play
 from scheduler.local_time import to_wall
 from scheduler.logs import setup_logs
@@ -40,6 +52,8 @@ def demo(
     port = 0 if once else _free_port()
     print_line(f"Everything of this demo is in {folder}")
     stage = Stage(door.open_with(settings_in(folder, port), clock))
+    if not once:
+        make_accounts(stage.clinic)
     approve_everything(stage.clinic)
     print_line(
         f"A sample clinic in London, {_day(STARTS_AT)} to {_day(ENDS_AT - timedelta(days=1))}. Everybody is invented; "
@@ -68,7 +82,7 @@ async def _play_live(stage: Stage, clock: FastClock, door: Door, speed: float, p
     """Serve the pages until Ctrl-C, and play meanwhile; what has been played stays readable."""
     sender = Sender(stage.clinic)
     await sender.open()
-    serving = asyncio.create_task(door.serve(stage.clinic, True, False))
+    serving = asyncio.create_task(door.serve(stage.clinic, True, False, False))
     playing = asyncio.create_task(_tell(stage, clock, sender, speed, port))
     try:
         await asyncio.wait((serving, playing), return_when=asyncio.FIRST_COMPLETED)
@@ -84,7 +98,8 @@ async def _play_live(stage: Stage, clock: FastClock, door: Door, speed: float, p
 
 async def _tell(stage: Stage, clock: FastClock, sender: Sender, speed: float, port: int) -> None:
     address = f"http://127.0.0.1:{port}/"
-    print_line(f"Read the mails at {address} while it plays; Ctrl-C ends it.")
+    print_line(f"Watch it at {address} while it plays: sign in as {' or '.join(ACCOUNTS)}.")
+    print_line(f"Password: {PASSWORD} · PIN: {PIN} · Ctrl-C ends it.")
     print_line()
     messages = 0
     async for line in play(stage, clock, sender, speed):
@@ -95,7 +110,7 @@ async def _tell(stage: Stage, clock: FastClock, sender: Sender, speed: float, po
         print_line(f"{person.name} {person.story}.")
         _print_unsent(list_unsent(stage, who))
     _print_count(stage, messages)
-    print_line(f"The mails can be read at {address} until Ctrl-C.")
+    print_line(f"The pages at {address} stay until Ctrl-C.")
 
 
 def _print_stories(stage: Stage, lines: list[Line]) -> None:

@@ -12,8 +12,10 @@ from typing import Final
 from uuid import UUID
 
 from db.reminders import list_reminders
-from db.states import DecisionKind, EventKind, ReminderState, StopReason
+from db.states import DecisionKind, EventKind, ReminderState, Role, StopReason
 from scheduler import approvals, decisions, events, patients, treatments
+from scheduler.accounts import staff
+from scheduler.accounts.front_door import FrontDoor
 from scheduler.clinic import Clinic
 from scheduler.entries import PatientForm
 from scheduler.local_time import to_utc
@@ -27,6 +29,15 @@ DESK: Final = "demo: front desk"
 CLINICIAN: Final = "Dr Sample (invented)"
 SAMPLE_TEXT: Final = (
     "Sample text: rest today, and do what your care sheet says. (A real clinic writes its own rule here.)"
+)
+# Of the demo alone: its record is invented, its folder temporary.
+PASSWORD: Final = "watch the sample clinic"  # noqa: S105
+PIN: Final = "2846"
+ACCOUNTS: Final[Mapping[str, tuple[str, tuple[Role, ...]]]] = MappingProxyType(
+    {
+        "sample": (CLINICIAN, (Role.CLINICIAN, Role.MANAGER)),
+        "desk": ("Front desk (invented)", (Role.RECEPTION,)),
+    }
 )
 TOXIN: Final = "vaginismus-toxin"
 PLACE: Final = {"place": "Sample Clinic, 1 Example Street"}
@@ -100,6 +111,14 @@ def approve_everything(clinic: Clinic) -> None:
             if text.required:
                 approvals.set_text(clinic, CLINICIAN, protocol.key, text.key, SAMPLE_TEXT)
         approvals.approve_protocol(clinic, CLINICIAN, approvals.scope_of(clinic, protocol.key), CLINICIAN)
+
+
+def make_accounts(clinic: Clinic) -> None:
+    """Accounts for whoever watches: the demo knows no telephone, so no second factor is asked."""
+    door = FrontDoor(clinic, asks_second_factor=False)
+    for login, (name, roles) in ACCOUNTS.items():
+        _, token = staff.add(clinic, DESK, name, roles, login, None, door.now())
+        staff.join(door, token, staff.Joining(PASSWORD, PIN))
 
 
 def _treated(protocol: str, at: str, **fields: str) -> Act:

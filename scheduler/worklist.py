@@ -23,7 +23,7 @@ from scheduler.library import Shelf
 from scheduler.local_time import to_utc, to_wall
 from scheduler.subjects import title_of_row
 
-EACH: Final = 25  # lines of one kind; the rest is counted and found on the board
+EACH: Final = 20  # lines of one kind; the rest is counted and found on the board
 LEAVES_WITHIN: Final = timedelta(hours=24)
 HER_ROWS: Final = 8  # messages of one patient that wait for the same answer: so many are looked at for one line
 BOOK_AHEAD: Final = timedelta(days=7)  # a review without a visit is asked for this long before it is due
