@@ -1,33 +1,28 @@
-"""Accounts: entering, inviting, resetting and disabling staff, joining by a one-time link, one's own secrets.
+"""Accounts: entering, inviting, resetting and disabling staff, joining by a one-time link.
 
-Getting in with them is in `tests/test_front_door.py`; the passwords themselves in `tests/test_passwords.py`.
+Getting in with them is in `tests/test_front_door.py`; one's own secrets are in `tests/test_own_account.py`.
 """
 
-import re
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
-import pyotp
 import pytest
 
 from db import accounts as stored
 from db.engine import Store
-from db.staff import StaffSession
 from db.states import Role
 from db.vault import KeyRing
 from scheduler.accounts import staff
-from scheduler.accounts.front_door import Present
-from scheduler.accounts.staff import Joining, LinkOver
+from scheduler.accounts.staff import LinkOver
 from scheduler.clock import FastClock
-from scheduler.errors import AftercareError, InvalidInput, NotFound, Refused
+from scheduler.errors import InvalidInput, NotFound, Refused
+from tests.account_parts import BOSS, actions, add, join
 from tests.clinic import Desk, dump
-from tests.staffed import KEYS, PASSWORD, PIN, Account, Staffed
+from tests.staffed import KEYS, PASSWORD, Account, Staffed
 from tests.web_parts import make_clinic
 
-BOSS = "staff:boss"
 NEW_PASSWORD = "four grey rivers rising"
 NEW_PIN = "9173"
 
@@ -48,28 +43,6 @@ def staffed(sqlite_store: Store, clock: FastClock, tmp_path: Path) -> Staffed:
 def both(draft_desk: Desk) -> Staffed:
     """The same, on both kinds of database."""
     return Staffed(draft_desk.clinic, asks_second_factor=True)
-
-
-def add(staffed: Staffed, name: str = "Dr Dana Novak", *roles: Role, login: str | None = None) -> tuple[UUID, str]:
-    """Enter a person: her id and the token of her link."""
-    return staff.add(staffed.clinic, BOSS, name, roles or (Role.RECEPTION,), login, None, staffed.machine.now())
-
-
-def join(staffed: Staffed, token: str, **more: str) -> UUID:
-    """Set the tests' password and PIN behind a link."""
-    return staff.join(staffed.door, token, Joining(**({"password": PASSWORD, "pin": PIN} | more)))
-
-
-def present(staffed: Staffed, staff_id: UUID) -> Present:
-    """Her, in a new session."""
-    found = staffed.door.who(staffed.door.open_for(staff_id, None, "Tests").token)
-    assert found is not None
-    return found
-
-
-def actions(staffed: Staffed) -> list[tuple[str, str]]:
-    """Who did what, in order."""
-    return [(row[2], row[3]) for row in sorted(dump(staffed.clinic.store)["audit_events"])]
 
 
 def test_who_is_entered_sets_her_password_behind_a_link_and_signs_in(both: Staffed) -> None:
@@ -168,6 +141,17 @@ def test_a_link_opens_for_one_of_many_who_come_at_once(both: Staffed) -> None:
         got_in = list(pool.map(come, passwords))
     assert got_in.count(True) == 1
     both.door.sign_in("dana.novak", passwords[got_in.index(True)], None, "192.0.2.1", "Tests")
+
+
+def test_a_link_is_spent_by_one_write(both: Staffed) -> None:
+    _, token = add(both)
+    now, spent = both.machine.now(), []
+    for _ in range(2):
+        with both.clinic.store.write(BOSS, both.clinic.clock.now()) as session:
+            link = stored.find_link(session, both.clinic.store.vault.token_hash("link", token))
+            assert link is not None
+            spent.append(stored.use_link(session, link.id, now))
+    assert spent == [True, False]
 
 
 def test_a_link_holds_for_three_days(staffed: Staffed) -> None:
@@ -335,178 +319,3 @@ def test_two_managers_who_disable_each_other_at_once_leave_one(both: Staffed) ->
         done = list(pool.map(disable, managers))
     assert done.count(True) == 3
     assert [member.disabled_at for member in staff.list_members(both.clinic)].count(None) == 1
-
-
-# One's own secrets
-
-
-def test_who_changes_her_password_gives_the_present_one_and_ends_her_other_sessions(staffed: Staffed) -> None:
-    dana = staffed.hire("dana", Role.RECEPTION)
-    here, elsewhere = present(staffed, dana.id), staffed.door.open_for(dana.id, None, "Tests")
-    with pytest.raises(InvalidInput, match="old_password: is not your present password"):
-        staff.change_secrets(staffed.door, here, "wrong", NEW_PASSWORD, "")
-    staff.change_secrets(staffed.door, here, PASSWORD, NEW_PASSWORD, "")
-    assert staffed.door.who(elsewhere.token) is None
-    assert [row.ended_at for row in sessions_of(staffed, dana)] == [None]
-    with pytest.raises(Refused):
-        staffed.door.sign_in("dana", PASSWORD, None, "192.0.2.1", "Tests")
-    staffed.door.sign_in("dana", NEW_PASSWORD, None, "192.0.2.1", "Tests")
-
-
-def sessions_of(staffed: Staffed, account: Account) -> list[StaffSession]:
-    """Her sessions that go on."""
-    with staffed.clinic.store.read() as session:
-        return [row for row, _, _ in stored.list_sessions(session, staffed.machine.now(), staff_id=account.id)]
-
-
-def test_who_changes_her_pin_keeps_her_sessions(staffed: Staffed) -> None:
-    dana = staffed.hire("dana", Role.RECEPTION)
-    here, elsewhere = present(staffed, dana.id), staffed.door.open_for(dana.id, None, "Tests")
-    staff.change_secrets(staffed.door, here, PASSWORD, "", NEW_PIN)
-    staffed.door.lock(here)
-    with pytest.raises(Refused):
-        staffed.door.unlock(here, PIN)
-    staffed.door.unlock(here, NEW_PIN)
-    assert staffed.door.who(elsewhere.token) is not None
-
-
-@pytest.mark.parametrize(
-    ("password", "pin", "told"),
-    [
-        ("", "", "password: write a new"),
-        ("short", "1", "password: is shorter.*\npin: write"),
-        ("dana dana dana", "", "own"),
-    ],
-)
-def test_a_bad_new_secret_changes_nothing(staffed: Staffed, password: str, pin: str, told: str) -> None:
-    here = present(staffed, staffed.hire("dana", Role.RECEPTION).id)
-    before = dump(staffed.clinic.store)
-    with pytest.raises(InvalidInput, match=f"(?s){told}"):
-        staff.change_secrets(staffed.door, here, PASSWORD, password, pin)
-    assert dump(staffed.clinic.store) == before
-
-
-def test_the_present_password_cannot_be_guessed_in_an_open_session(staffed: Staffed) -> None:
-    here = present(staffed, staffed.hire("dana", Role.RECEPTION).id)
-    for _ in range(5):
-        with pytest.raises(InvalidInput):
-            staff.change_secrets(staffed.door, here, "wrong", NEW_PASSWORD, "")
-    with pytest.raises(Refused, match="too many tries"):
-        staff.change_secrets(staffed.door, here, PASSWORD, NEW_PASSWORD, "")
-
-
-def test_ones_own_address_is_checked_and_may_be_empty(staffed: Staffed) -> None:
-    dana = staffed.hire("dana", Role.RECEPTION)
-    here = present(staffed, dana.id)
-    staff.change_address(staffed.clinic, here, "dana@EXAMPLE.org")
-    assert staffed.member(dana).email == "dana@example.org"
-    with pytest.raises(InvalidInput, match="email: is not a usable address"):
-        staff.change_address(staffed.clinic, here, "dana@")
-    staff.change_address(staffed.clinic, here, " ")
-    assert staffed.member(dana).email is None
-
-
-# The second factor
-
-
-def test_a_second_factor_is_stored_when_it_is_confirmed_and_not_before(both: Staffed) -> None:
-    dana = both.hire("dana", Role.CLINICIAN)
-    here = present(both, dana.id)
-    before = dump(both.clinic.store)
-    secret = staff.offer_second_factor(both.clinic, here)
-    assert staff.offer_second_factor(both.clinic, here) == secret
-    assert staff.offer_second_factor(both.clinic, present(both, dana.id)) != secret
-    assert dump(both.clinic.store)["staff_members"] == before["staff_members"]
-    with pytest.raises(Refused, match="code is not right"):
-        staff.confirm_second_factor(both.door, here, "000000")
-    assert not both.member(dana).totp_confirmed
-    codes = staff.confirm_second_factor(both.door, here, pyotp.TOTP(secret).at(both.machine.now()))
-    assert len(set(codes)) == 10
-    assert all(re.fullmatch(r"[a-z2-9]{5}-[a-z2-9]{5}", code) for code in codes)
-    with both.clinic.store.read() as session:
-        assert stored.open_totp(session, both.member(dana)) == secret
-    for again in (staff.offer_second_factor, lambda *_: staff.confirm_second_factor(both.door, here, "000000")):
-        with pytest.raises(Refused, match="You have a second factor"):
-            again(both.clinic, here)
-
-
-def test_confirming_twice_at_once_gives_one_set_of_recovery_codes(both: Staffed) -> None:
-    dana = both.hire("dana", Role.CLINICIAN)
-    here = present(both, dana.id)
-    code = pyotp.TOTP(staff.offer_second_factor(both.clinic, here)).at(both.machine.now())
-
-    def confirm(_: int) -> list[str]:
-        try:
-            return staff.confirm_second_factor(both.door, here, code)
-        except AftercareError:
-            return []
-
-    with ThreadPoolExecutor(4) as pool:
-        told = [codes for codes in pool.map(confirm, range(4)) if codes]
-    assert len(told) == 1
-    assert both.door.give_code(both.door.open_for(dana.id, None, "Tests").token, told[0][0]).complete
-
-
-# What is stored
-
-
-def test_nothing_that_opens_a_door_is_stored_in_clear(staffed: Staffed, tmp_path: Path) -> None:
-    staff_id, link = add(staffed, "Dr Dana Novak", Role.CLINICIAN)
-    join(staffed, link)
-    opened = staffed.door.sign_in("dana.novak", PASSWORD, None, "192.0.2.1", "Tests")
-    here = staffed.door.who(opened.token)
-    assert here is not None
-    secret = staff.offer_second_factor(staffed.clinic, here)
-    codes = staff.confirm_second_factor(staffed.door, here, pyotp.TOTP(secret).at(staffed.machine.now()))
-    whole = staffed.door.finish_second_factor(here)
-    again = staff.reset(staffed.clinic, BOSS, staff_id, staffed.machine.now())
-    secrets = [PASSWORD, secret, *codes, link, again, opened.token, opened.device_token, whole.token]
-    files = b"".join(path.read_bytes() for path in (tmp_path / "var").iterdir() if path.is_file())
-    assert b"Dr Dana Novak" in files
-    assert [each for each in secrets if each.encode() in files] == []
-    told = repr(dump(staffed.clinic.store))
-    assert [each for each in secrets if each in told] == []
-
-
-def test_a_stolen_table_is_of_no_use_with_other_keys(sqlite_store: Store, clock: FastClock, tmp_path: Path) -> None:
-    staffed = Staffed(make_clinic(sqlite_store, clock, tmp_path / "var"), asks_second_factor=True)
-    dana = staffed.hire("dana", Role.CLINICIAN, totp=True)
-    opened = staffed.door.open_for(dana.id, None, "Tests")
-    thief = Staffed(
-        make_clinic(Store(sqlite_store.engine, type(sqlite_store.vault)(KeyRing.make())), clock, tmp_path / "var")
-    )
-    assert thief.door.who(opened.token) is None
-    with pytest.raises(Refused):
-        thief.door.sign_in("dana", PASSWORD, None, "192.0.2.1", "Tests")
-    assert staffed.door.who(opened.token) is not None
-
-
-def test_every_change_of_an_account_is_in_the_trail_without_values(staffed: Staffed) -> None:
-    now = staffed.machine.now()
-    staffed.hire("boss", Role.MANAGER)
-    staff_id, token = add(staffed)
-    join(staffed, token)
-    here = present(staffed, staff_id)
-    acts: list[Callable[[], object]] = [
-        lambda: staff.change_secrets(staffed.door, here, PASSWORD, NEW_PASSWORD, NEW_PIN),
-        lambda: staff.change_address(staffed.clinic, here, "dana@example.org"),
-        lambda: staff.change_roles(staffed.clinic, BOSS, staff_id, [Role.AUDITOR]),
-        lambda: staff.reset(staffed.clinic, BOSS, staff_id, now),
-        lambda: staff.disable(staffed.clinic, BOSS, staff_id, now),
-        lambda: staff.enable(staffed.clinic, BOSS, staff_id),
-    ]
-    for act in acts:
-        act()
-    assert actions(staffed) == [
-        (BOSS, "staff.added"),
-        ("staff:dana.novak", "staff.joined"),
-        ("staff:dana.novak", "staff.signed_in"),
-        ("staff:dana.novak", "staff.secrets_changed"),
-        ("staff:dana.novak", "staff.address_changed"),
-        (BOSS, "staff.roles_changed"),
-        (BOSS, "staff.reset"),
-        (BOSS, "staff.disabled"),
-        (BOSS, "staff.enabled"),
-    ]
-    told = repr(dump(staffed.clinic.store)["audit_events"])
-    assert not any(value in told for value in ("dana@example.org", "auditor", "reception", NEW_PIN, "Dana"))

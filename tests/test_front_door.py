@@ -17,11 +17,11 @@ from db.states import Role
 from db.vault import KeyRing
 from scheduler.accounts import passwords, staff
 from scheduler.accounts.front_door import WRONG, WRONG_CODE, FrontDoor, Opened, SignInAgain
-from scheduler.accounts.throttle import PER_ADDRESS, PER_PERSON, Throttle, TooManyTries
+from scheduler.accounts.throttle import PER_ADDRESS, PER_PERSON, TooManyTries
 from scheduler.clock import FastClock
 from scheduler.errors import AftercareError, Refused
 from tests.clinic import Desk, dump
-from tests.staffed import KEYS, MACHINE_START, PASSWORD, Account, Staffed
+from tests.staffed import KEYS, PASSWORD, Account, Staffed
 from tests.web_parts import make_clinic
 
 HERE, ELSEWHERE = "192.0.2.1", "198.51.100.9"
@@ -201,28 +201,6 @@ def test_a_strangers_browser_is_nobodys_home(staffed: Staffed) -> None:
     for device in (None, "made up", toms):
         with pytest.raises(TooManyTries):
             sign_in(staffed, "mia", device=device)
-
-
-def test_the_throttle_goes_by_the_time_since_boot(staffed: Staffed) -> None:
-    throttle = Throttle(staffed.machine)
-    for _ in range(5):
-        throttle.count(PER_PERSON, "mia")
-    for by in (timedelta(days=1), timedelta(days=-2)):
-        staffed.machine.jump(by)
-        with pytest.raises(TooManyTries):
-            throttle.count(PER_PERSON, "mia")
-    staffed.machine.advance(timedelta(seconds=60))
-    throttle.count(PER_PERSON, "mia")
-
-
-def test_the_throttle_forgets_who_has_not_come_for_an_hour() -> None:
-    machine = FastClock(MACHINE_START, speed=0)
-    throttle = Throttle(machine)
-    for number in range(1_000):
-        throttle.count(PER_ADDRESS, "address", str(number))
-    machine.advance(timedelta(hours=1))
-    throttle.count(PER_ADDRESS, "address", "last")
-    assert len(vars(throttle)["_tries"]) == 1
 
 
 # Known browsers

@@ -255,6 +255,15 @@ def test_who_is_disabled_is_out_at_her_next_page_and_enabling_brings_no_session_
     assert both.door.sign_in("mia", PASSWORD, opened.device_token, "192.0.2.1", "Tests").complete
 
 
+def test_no_session_of_a_disabled_person_counts_however_she_was_disabled(staffed: Staffed) -> None:
+    account, opened = come_in(staffed, "mia")
+    with staffed.clinic.store.write("test", staffed.clinic.clock.now()) as session:
+        member = stored.find_member(session, account.id)
+        assert member is not None
+        member.disabled_at = staffed.machine.now()
+    assert staffed.door.who(opened.token) is None
+
+
 def test_another_role_counts_from_her_next_page_on(both: Staffed) -> None:
     account, opened = come_in(both, "mia")
     assert seen(both, opened).may(Right.DESK)
