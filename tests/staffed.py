@@ -1,5 +1,6 @@
 """Staff with accounts for the tests of the pages, and a browser each: a client that keeps cookies and sends tokens."""
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,14 +149,31 @@ class Browser:
         return f"{'__Host-' if self._encrypted else ''}aftercare-{name}"
 
 
-def forms_of(html: str) -> list[tuple[str, dict[str, str]]]:
+def forms_of(page: str) -> list[tuple[str, dict[str, str]]]:
     """The action of every form of a page and its hidden fields."""
     found = []
-    for form in re.findall(r"<form\b[^>]*>.*?</form>", html, re.DOTALL):
+    for form in re.findall(r"<form\b[^>]*>.*?</form>", page, re.DOTALL):
         action = re.search(r'<form\b[^>]*\baction="([^"]*)"', form)
         hidden = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', form)
         found.append((action[1] if action else "", dict(hidden)))
     return found
+
+
+async def sign_in(browser: Browser, login: str, password: str = PASSWORD, **more: str) -> httpx.Response:
+    """Send the sign-in form."""
+    return await browser.post("/sign-in", {"login": login, "password": password, **more})
+
+
+def place(answer: httpx.Response) -> str:
+    """Where an answer leads."""
+    assert answer.status_code == 303, answer.status_code
+    return str(answer.headers["location"])
+
+
+def kept(answer: httpx.Response, action: str) -> dict[str, str]:
+    """The hidden fields of the form that leads there."""
+    fields = next(fields for to, fields in forms_of(answer.text) if html.unescape(to) == action)
+    return {name: html.unescape(value) for name, value in fields.items()}
 
 
 _HASHES: dict[tuple[str, bytes], str] = {}

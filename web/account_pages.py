@@ -9,7 +9,7 @@ from markupsafe import Markup
 from db import accounts as stored
 from scheduler.accounts import second_factor, staff
 from scheduler.accounts.front_door import Present
-from scheduler.errors import AftercareError
+from scheduler.errors import AftercareError, InvalidInput, Refused
 from web import cookies
 from web.doors import door_of, me_of
 from web.forms import EmptyForm, Filled, FormModel, filled
@@ -28,6 +28,12 @@ class AddressForm(FormModel):
     """Where one's own test mails go."""
 
     email: str = ""
+
+
+class PasswordForm(FormModel):
+    """One's present password, before something that a borrowed browser must not do."""
+
+    old_password: str = ""
 
 
 class FactorForm(FormModel):
@@ -84,6 +90,17 @@ def set_factor(request: Request) -> Response:
     return answer
 
 
+def renew_codes(request: Request) -> Response:
+    """New recovery codes, shown this once."""
+    form, me = PasswordForm.read(request), me_of(request)
+    try:
+        codes = staff.renew_recovery_codes(door_of(request), me, form.old_password)
+    except AftercareError as wrong:
+        said = Refused("This is not your present password.") if isinstance(wrong, InvalidInput) else wrong
+        return _account(request, me, codes=filled(PasswordForm(), said))
+    return page(request, "account/recovery_codes.html", codes=codes)
+
+
 def sign_out_everywhere(request: Request) -> Response:
     """End all sessions of one's own, this one too."""
     EmptyForm.read(request)
@@ -105,7 +122,13 @@ def end_session(request: Request, session_id: UUID) -> Response:
     return go_to("/account", "session-ended")
 
 
-def _account(request: Request, me: Present, secrets: Filled | None = None, address: Filled | None = None) -> Response:
+def _account(
+    request: Request,
+    me: Present,
+    secrets: Filled | None = None,
+    address: Filled | None = None,
+    codes: Filled | None = None,
+) -> Response:
     clinic, door = clinic_of(request), door_of(request)
     with clinic.store.read() as session:
         sessions = stored.list_sessions(session, door.now(), staff_id=me.staff_id)
@@ -113,10 +136,11 @@ def _account(request: Request, me: Present, secrets: Filled | None = None, addre
     return page(
         request,
         "account/account.html",
-        422 if secrets or address else 200,
+        422 if secrets or address or codes else 200,
         sessions=[(row.id, device.label, row.seen_at, row.id == me.session_id) for row, _, device in sessions],
         codes_left=codes_left,
         secrets=secrets or filled(SecretsForm()),
+        codes=codes or filled(PasswordForm()),
         address=address or filled(AddressForm(email=me.email or "")),
         asks_second_factor=door.asks_second_factor,
     )

@@ -56,6 +56,7 @@ ROUTES: Final = (
     Route("/account", "GET", Right.OWN, account_pages.account_page),
     Route("/account/secrets", "POST", Right.OWN, account_pages.change_secrets),
     Route("/account/address", "POST", Right.OWN, account_pages.change_address),
+    Route("/account/recovery-codes", "POST", Right.OWN, account_pages.renew_codes),
     Route("/account/sign-out-everywhere", "POST", Right.OWN, account_pages.sign_out_everywhere),
     Route("/account/sessions/{session_id}/end", "POST", Right.OWN, account_pages.end_session),
     # reminders

@@ -276,14 +276,29 @@ def confirm_second_factor(door: FrontDoor, present: Present, code: str) -> list[
     if step is None:
         raise Refused(WRONG_CODE)
     codes = second_factor.make_recovery_codes()
-    vault = clinic.store.vault
     with clinic.store.write(present.actor, clinic.clock.now()) as session:
         member = _get(session, present.staff_id, lock=True)
         _refuse_a_second_one(member)
         stored.seal_totp(session, member, secret)
         member.totp_confirmed, member.totp_step = True, step
-        stored.replace_recovery_codes(session, member.id, [vault.token_hash("recovery", each) for each in codes])
+        _keep_codes(session, door, member, codes)
         audit.record(session, "staff.second_factor_set", "staff", member.id, fields=["second_factor"])
+    return codes
+
+
+def renew_recovery_codes(door: FrontDoor, present: Present, password: str) -> list[str]:
+    """New recovery codes, told this once; the earlier ones are of no use any more.
+
+    Raises `InvalidInput` unless the password is hers, `Refused` without a second factor, or `TooManyTries`.
+    """
+    door.check_own_password(present, password)
+    codes = second_factor.make_recovery_codes()
+    with door.clinic.store.write(present.actor, door.clinic.clock.now()) as session:
+        member = _get(session, present.staff_id, lock=True)
+        if not member.totp_confirmed:
+            raise Refused("There is no second factor yet: set it up first.")
+        _keep_codes(session, door, member, codes)
+        audit.record(session, "staff.recovery_codes_renewed", "staff", member.id, fields=["recovery_codes"])
     return codes
 
 
@@ -324,6 +339,11 @@ def _get(session: Session, staff_id: UUID, lock: bool = False) -> StaffMember:
 def _end_sessions(session: Session, staff_id: UUID, now: datetime) -> None:
     stored.end_sessions(session, [row.id for row, _, _ in stored.list_sessions(session, now, staff_id=staff_id)], now)
     stored.forget_trust(session, staff_id)
+
+
+def _keep_codes(session: Session, door: FrontDoor, member: StaffMember, codes: Iterable[str]) -> None:
+    vault = door.clinic.store.vault
+    stored.replace_recovery_codes(session, member.id, [vault.token_hash("recovery", code) for code in codes])
 
 
 def _refuse_a_second_one(member: StaffMember) -> None:
