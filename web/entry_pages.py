@@ -102,7 +102,9 @@ def who(request: Request) -> Response:
     if form.pick:
         form = form.model_copy(update={"patient_id": form.pick, "new": "", "pick": ""})
     context = {**_context(request, form), **_people(request, form)}
-    return fragment(request, "entry/who.html", **context, form=filled(form))
+    with clinic_of(request).store.read() as session:
+        alike = treatment_entry.list_alike(session, patient_form(form)) if form.new == "yes" else []
+    return fragment(request, "entry/who.html", **context, alike=_alike(request, alike), form=filled(form))
 
 
 def alike_people(request: Request) -> Response:

@@ -160,7 +160,8 @@
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target.id !== "who") return;
     const who = document.getElementById("who");
-    const next = who.querySelector("[autofocus]") || who.querySelector('input[type="radio"]');
+    const open = ["given_name", "family_name", "birth_date"].map((id) => document.getElementById(id));
+    const next = open.find((field) => field && !field.value) || who.querySelector('[autofocus], input[type="radio"]');
     (next || document.getElementById("protocol")).focus();
   });
   document.addEventListener("htmx:beforeRequest", (event) => {

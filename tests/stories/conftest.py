@@ -1,0 +1,74 @@
+"""Fixtures of the stories: one browser a test process, and a clinic with everything approved for each story."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from scheduler.clock import FastClock
+from scheduler.demo_clinic import approve_everything
+from scheduler.settings import load_settings
+from service import open_clinic
+from tests.clinic import Desk
+from tests.stories.browser import Live, find_chromium, launch, served
+
+START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+NEEDS = "no Chromium: set AFTERCARE_TEST_CHROMIUM, or install it (on Debian: apt install chromium)"
+SCREENS = os.environ.get("AFTERCARE_SCREENS")  # where the pictures of the documents are written: `make screens`
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One browser for all stories of this process; without one they are left out."""
+    if find_chromium() is None:
+        pytest.skip(NEEDS)
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+def settings_of(folder: Path) -> dict[str, str]:
+    """A clinic that says who it is, in a folder."""
+    told = {
+        "DATA_DIR": str(folder),
+        "CLINIC_NAME": "Harbour Clinic",
+        "CLINIC_PHONE": "020 7946 0999",
+        "CLINIC_HOURS": "weekdays 9 to 5",
+        "CLINIC_COUNTRY": "GB-ENG",
+        "SENDER_ADDRESS": "post@example.org",
+        "SENDER_NAME": "Harbour 12",
+        "REPLY_TO": "desk@example.org",
+    }
+    return {f"AFTERCARE_{name}": value for name, value in told.items()}
+
+
+@pytest.fixture(scope="session")
+def approved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of a clinic whose shipped protocols a clinician has approved."""
+    folder = tmp_path_factory.mktemp("approved")
+    clinic = open_clinic(load_settings(settings_of(folder)), FastClock(START, speed=0))
+    approve_everything(clinic)
+    with clinic.store.engine.connect() as connection:
+        connection.connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+    clinic.store.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def live(request: pytest.FixtureRequest, chromium: Browser, approved_folder: Path, tmp_path: Path) -> Iterator[Live]:
+    """A live clinic; `@pytest.mark.parametrize("live", [True], indirect=True)` asks for second factors."""
+    folder = tmp_path / "var"
+    shutil.copytree(approved_folder, folder)
+    clock = FastClock(START, speed=0)
+    clinic = open_clinic(load_settings(settings_of(folder)), clock)
+    screens = Path(SCREENS) if SCREENS else tmp_path / "screens"
+    found = Live(Desk(clinic, clock, tmp_path), chromium, screens, bool(getattr(request, "param", False)))
+    with served(found):
+        yield found
+    clinic.store.engine.dispose()
+    assert found.faults == []
