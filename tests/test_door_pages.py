@@ -133,6 +133,15 @@ async def test_who_comes_without_a_session_is_led_back_after_signing_in(staffed:
     assert place(await browser.post("/account/secrets")) == "/sign-in"
 
 
+async def test_an_auditor_begins_with_the_trail(staffed: Staffed) -> None:
+    staffed.hire("ada", Role.AUDITOR)
+    browser = staffed.browser()
+    assert place(await sign_in(browser, "ada")) == "/audit"
+    assert place(await browser.get("/")) == place(await browser.get("/sign-in")) == "/audit"
+    refused = await browser.get("/today")
+    assert (refused.status_code, "To Today" in refused.text) == (403, False)
+
+
 async def test_a_wrong_sign_in_shows_neither_the_password_nor_what_was_wrong(staffed: Staffed) -> None:
     staffed.hire("mia", Role.RECEPTION)
     shown = [await sign_in(staffed.browser(), login, "wrong but secret") for login in ("mia", "nobody")]

@@ -11,11 +11,12 @@ from fastapi.responses import RedirectResponse, Response
 from db.states import LinkPurpose
 from scheduler.accounts import staff
 from scheduler.accounts.front_door import Opened, Present, SignInAgain
+from scheduler.accounts.rights import Right
 from scheduler.accounts.staff import Joining, LinkOver
 from scheduler.accounts.throttle import TooManyTries
 from scheduler.errors import AftercareError, Refused
 from web import cookies
-from web.doors import address_of, code_path, door_of, local_path, me_of
+from web.doors import TODAY, address_of, code_path, door_of, local_path, me_of
 from web.forms import EmptyForm, FormModel, filled, sent_items
 from web.pages import go_to, page
 
@@ -54,7 +55,8 @@ class UnlockForm(FormModel):
 
 def root(request: Request) -> Response:
     """The address alone leads to the day's work, or to the door."""
-    return RedirectResponse("/today" if request.state.me else "/sign-in", 303)
+    present: Present | None = request.state.me
+    return RedirectResponse(start_path(present) if present else "/sign-in", 303)
 
 
 def sign_in_page(request: Request) -> Response:
@@ -62,7 +64,7 @@ def sign_in_page(request: Request) -> Response:
     present: Present | None = request.state.me
     wanted = local_path(request.query_params.get("next", ""))
     if present is not None and present.complete:
-        return RedirectResponse(wanted, 303)
+        return RedirectResponse(start_path(present) if wanted == TODAY else wanted, 303)
     return page(request, "door/sign_in.html", form=filled(SignInForm(next=wanted)))
 
 
@@ -219,7 +221,16 @@ def browser_in_words(agent: str) -> str:
     return f"{name} on {system}" if system else name
 
 
+def start_path(present: Present) -> str:
+    """Where a person's work begins: an auditor's with the trail."""
+    if present.may(Right.DESK):
+        return TODAY
+    return "/audit" if present.may(Right.TRAIL) else "/account"
+
+
 def _go_on(request: Request, opened: Opened, wanted: str) -> Response:
+    present = door_of(request).who(opened.token) if wanted == TODAY else None
+    wanted = start_path(present) if present else wanted
     answer = RedirectResponse(wanted if opened.complete else code_path(wanted), 303)
     cookies.keep(answer, request, opened)
     return answer

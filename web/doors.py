@@ -20,6 +20,7 @@ from scheduler.errors import Refused
 from web import cookies
 from web.forms import PROOF, read_body
 
+TODAY: Final = "/today"  # where most people's work begins
 FORM_BYTES: Final = 256 * 1024  # a long text with room; a page says when it takes more
 # A proxy connects from its own address for people elsewhere, and these are what it adds.
 _FORWARDED: Final = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "x-forwarded-proto")
@@ -200,7 +201,7 @@ def local_path(wanted: str) -> str:
     """A path of our own to go on to; Today for anything else, so that no link leads elsewhere through us."""
     # Browsers read \\ as / and drop line ends and tabs; two slashes at the start would be another host.
     fine = wanted.startswith("/") and not wanted.startswith("//") and "\\" not in wanted
-    return wanted if fine and wanted.isprintable() and " " not in wanted else "/today"
+    return wanted if fine and wanted.isprintable() and " " not in wanted else TODAY
 
 
 def sign_in_path(request: Request) -> str:
@@ -208,12 +209,12 @@ def sign_in_path(request: Request) -> str:
     if request.method != "GET":
         return "/sign-in"
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    return "/sign-in" if here in ("/", "/today") else f"/sign-in?next={quote(here)}"
+    return "/sign-in" if here in ("/", TODAY) else f"/sign-in?next={quote(here)}"
 
 
 def code_path(wanted: str) -> str:
     """The second factor's page that leads on from there."""
-    return "/sign-in/code" if wanted == "/today" else f"/sign-in/code?next={quote(wanted)}"
+    return "/sign-in/code" if wanted == TODAY else f"/sign-in/code?next={quote(wanted)}"
 
 
 def _is_loopback(host: str) -> bool:
