@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import OperationalError
 
-from commands import demo, library, operate, patient, record_import, reminder, staff, treatment
+from commands import demo, library, lot, operate, patient, record_import, reminder, staff, treatment
 from commands.context import Door, print_error, print_line
 from commands.sending import print_due, print_sent
 from db.engine import Store, UnsafeDatabase, check_engine, make_engine
@@ -54,6 +54,7 @@ app.command("preview")(reminder.preview)
 app.add_typer(library.protocol_app, name="protocol")
 app.add_typer(library.template_app, name="template")
 app.command("import")(record_import.import_)
+app.command("lot")(lot.lot)
 app.command("check")(operate.check)
 app.command("status")(operate.status)
 app.command("hold")(operate.hold)

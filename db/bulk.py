@@ -133,7 +133,7 @@ class NewRows:
                 "treated_local": entry.treated_local,
                 "treated_zone": entry.zone,
                 "clinician": entry.clinician,
-                "lot_index": self.vault.blind("lot", lot) if lot else None,
+                "lot_index": self.vault.blind_lot(lot) if lot else None,
                 "recorded_at": self.origin.at,
                 "recorded_by": self.origin.actor,
                 "fields_sealed": self._seal(patient_id, TreatmentVersion, "fields", version_id, text),

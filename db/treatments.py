@@ -65,7 +65,7 @@ def add_version(
         treated_local=entry.treated_local,
         treated_zone=entry.zone,
         clinician=entry.clinician,
-        lot_index=vault_of(session).blind("lot", lot) if lot else None,
+        lot_index=vault_of(session).blind_lot(lot) if lot else None,
         recorded_at=instant_of(session),
         recorded_by=actor_of(session),
     )

@@ -196,6 +196,11 @@ class Vault:
         mac = hmac.new(self.ring.blind, f"{purpose}|{normal(text)}".encode(), hashlib.sha256)
         return mac.digest()[:BLIND_BYTES]
 
+    def blind_lot(self, lot: str) -> bytes:
+        """Blind index of a lot number: by its letters and digits alone, so that a recall for `C-4711` finds `c 4711`."""
+        bare = "".join(sign for sign in normal(lot) if sign.isalnum())
+        return self.blind("lot", bare or lot)
+
     def token_hash(self, purpose: str, token: str) -> bytes:
         """What is stored of a random token: a keyed hash for one purpose, so that no token serves another."""
         return hmac.new(self.ring.tokens, f"{purpose}|{token}".encode(), hashlib.sha256).digest()

@@ -20,6 +20,7 @@ from web import (
     decision_pages,
     door_pages,
     entry_pages,
+    lot_pages,
     patient_pages,
     record_pages,
     reminder_pages,
@@ -114,6 +115,10 @@ ROUTES: Final = (
     Route("/sending", "GET", Right.STOP_SENDING, decision_pages.sending_page),
     Route("/sending/stop", "POST", Right.STOP_SENDING, decision_pages.stop_sending),
     Route("/sending/release", "POST", Right.STOP_SENDING, decision_pages.release_sending),
+    # lots
+    Route("/lots", "GET", Right.LOTS, lot_pages.lot_page),
+    Route("/lots", "POST", Right.LOTS, lot_pages.find),
+    Route("/lots/export", "POST", Right.LOTS, lot_pages.export),
     # the outbox folder, while no mail server is set
     Route("/outbox", "GET", Right.RECORD, outbox_page),
     Route("/outbox/{name}", "GET", Right.RECORD, mail_page),
