@@ -4,6 +4,7 @@ The cast is in `tests.people`, the PostgreSQL server in `tests.postgres`.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,6 +13,9 @@ from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
+from playwright.sync_api import Browser, sync_playwright
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Engine, update
 
 from db.audit import FIRST_MAC
@@ -22,18 +26,27 @@ from db.migrations import migrate
 from db.staff import AuditHead
 from db.states import GateState
 from db.vault import KeyRing, Vault
+from scheduler.accounts import passwords
 from scheduler.clock import FastClock
 from tests.clinic import Desk, open_desk
+from tests.live import NO_CHROMIUM, find_chromium, launch
 from tests.postgres import PostgresServer
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 TEMPLATE = "aftercare_template"
+QUICK = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1),))
 
 # A shared machine may stall: no deadline for one example. Function fixtures are safe here: examples do not share rows.
 settings.register_profile(
     "aftercare", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("aftercare")
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 that works little, as hundreds of tests sign in; `tests/test_passwords.py` has the real work."""
+    monkeypatch.setattr(passwords, "_HASHER", QUICK)
 
 
 @pytest.fixture
@@ -167,6 +180,28 @@ def _empty(engine: Engine) -> None:
                 connection.execute(table.delete())
         connection.execute(update(AuditHead).values(number=0, mac=FIRST_MAC))
         connection.execute(update(Gate).values(state=GateState.OPEN, reason=None, used_relay=False, last_attempt=0))
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One real browser for all pages this process opens; without one they are left out, and the last line says so."""
+    if find_chromium() is None:
+        pytest.skip(NO_CHROMIUM)
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was left out because a program is not on this machine."""
+    left_out = Counter(
+        str(report.longrepr[2]).removeprefix("Skipped: ")
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    for reason, count in left_out.items():
+        terminalreporter.write_line(f"{count} left out: {reason}", yellow=True, bold=True)
 
 
 @contextmanager

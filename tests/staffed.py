@@ -26,7 +26,7 @@ from web.app import make_app
 
 PASSWORD = "seven wet green umbrellas"
 PIN = "2846"
-KEYS = KeyRing.make()  # one ring for all of these tests: hashing is slow on purpose, so each secret is hashed once
+KEYS = KeyRing.make()  # one ring for all of these tests, so that each secret is hashed once
 HOST = "127.0.0.1:8000"
 # The machine's clock of these tests: sessions live by it, not by the clinic's.
 MACHINE_START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

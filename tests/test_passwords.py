@@ -2,6 +2,7 @@
 
 import time
 import unicodedata
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -21,6 +22,14 @@ RFC_CODES = [
     (1234567890, "005924"),
     (20000000000, "353130"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def quick_hashes() -> Iterator[None]:
+    """Here hashing is as slow as it is for people; also for nobody's password, which is made once."""
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()
 
 
 @pytest.mark.parametrize(
