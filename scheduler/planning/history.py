@@ -15,6 +15,10 @@ from scheduler.planning.wanted import Key, Wanted, visit_instant
 SENDS = frozenset({DecisionKind.SEND_NOW, DecisionKind.RETRY, DecisionKind.RESOLVE_RESEND, DecisionKind.SEND_AGAIN})
 GIVES_BACK = SENDS | {DecisionKind.RESUME}
 _WORDS = GIVES_BACK | {DecisionKind.HOLD}
+_ENDS = {
+    DecisionKind.CANCEL: (ReminderState.CANCELLED, Reason.BY_STAFF),
+    DecisionKind.DONE: (ReminderState.DONE, Reason.DONE_BY_STAFF),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,8 @@ class Forced:
 class History:
     """One message up to the generation in question, which is live or about to be inserted.
 
-    `base` is the last generation that ended for good: the ones after it were cancelled by facts that may turn back,
-    so what a person said about those still stands. `words` are the decisions that count, in the order recorded.
+    `base` is the last generation that ended for good: the ones after it were cancelled by facts that may turn back, or
+    a person took back that she had ended them, so what was said about those still stands. `words` are the decisions that count, in the order recorded.
     """
 
     base: Stored | None
@@ -55,7 +59,7 @@ class History:
 
 def history(before: Sequence[Stored], said: Sequence[Decision]) -> History:
     """The history behind one generation. `before`: the final rows of the generations before it, oldest first."""
-    base = next((row for row in reversed(before) if not _cancelled_by_facts(row)), None)
+    base = next((row for row in reversed(before) if not _cancelled_by_facts(row) and not _taken_back(row, said)), None)
     if base is None:
         return History(None, said)
     return History(
@@ -70,15 +74,12 @@ def history(before: Sequence[Stored], said: Sequence[Decision]) -> History:
 
 
 def decided_end(row: Stored, said: Iterable[Decision]) -> tuple[ReminderState, Reason] | None:
-    """How a person ended this live row."""
+    """How a person ended this row, unless she took it back."""
+    end = None
     for decision in said:
-        if decision.generation != row.generation:
-            continue
-        if decision.kind is DecisionKind.CANCEL:
-            return ReminderState.CANCELLED, Reason.BY_STAFF
-        if decision.kind is DecisionKind.DONE:
-            return ReminderState.DONE, Reason.DONE_BY_STAFF
-    return None
+        if decision.generation == row.generation:
+            end = _ENDS.get(decision.kind, None if decision.kind is DecisionKind.REOPEN else end)
+    return end
 
 
 def had_arrived(row: Stored, said: Iterable[Decision]) -> bool:
@@ -122,14 +123,20 @@ def _cancelled_by_facts(row: Stored) -> bool:
     return row.state is ReminderState.CANCELLED and row.reason is not Reason.BY_STAFF
 
 
+def _taken_back(row: Stored, said: Iterable[Decision]) -> bool:
+    return row.state in (ReminderState.DONE, ReminderState.CANCELLED) and any(
+        decision.kind is DecisionKind.REOPEN
+        and decision.generation == row.generation
+        and decision.at >= row.changed_at
+        for decision in said
+    )
+
+
 def _asks_again(decision: Decision, base: Stored) -> bool:
     """Whether a decision about an ended row asks for another one, rather than having led to that end.
 
-    After a message was sent, done by hand or cancelled by a person, only "send again" does; after the last two also
-    that it was not so after all.
+    After a message was sent, done by hand or cancelled by a person, only "send again" does.
     """
-    if decision.kind is DecisionKind.REOPEN:
-        return base.state in (ReminderState.DONE, ReminderState.CANCELLED) and decision.at >= base.changed_at
     if decision.kind is DecisionKind.SEND_AGAIN:
         return True
     if base.state not in (ReminderState.FAILED, ReminderState.MISSED):

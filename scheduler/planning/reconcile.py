@@ -124,7 +124,7 @@ def _next_generation(
             forced = _announced(item, base, announce_at)
             if forced is None and not _ahead(item, now):
                 return None
-        elif base is last and not past.reopened and not _wanted_after_failing(item, base, said, now):
+        elif base is last and not _wanted_after_failing(item, base, said, now):
             return None
     born = _born(item, last.generation + 1, past, forced, now, rules)
     return None if born.verdict == _PAST else born
@@ -156,8 +156,20 @@ def _born(item: Wanted, generation: int, past: History, forced: Forced | None, n
     timing = _timing(item, forced, now, rules)
     if item.verdict.state is ReminderState.CANCELLED:
         return Insert(item, generation, timing, item.verdict)
-    rule = Past.SEND if forced or past.reopened else _past(item)
-    return Insert(item, generation, timing, _judge_time(timing, _wish(item, past, forced), rule, now))
+    wish = _wish(item, past, forced)
+    if past.reopened and item.step.audience is Audience.STAFF:
+        return Insert(item, generation, timing, wish)  # a line for staff stays until it is finished, whatever its end
+    return Insert(item, generation, timing, _judge_time(timing, wish, _rule(item, past, forced), now))
+
+
+def _rule(item: Wanted, past: History, forced: Forced | None) -> Past:
+    """The past rule for a new row. What a person took back is no longer skipped: it had its time ahead once."""
+    if forced:
+        return Past.SEND
+    rule = _past(item)
+    if not past.reopened or (rule is Past.ASK and past.last_word is None):
+        return rule
+    return Past.SEND
 
 
 def _timing(item: Wanted, forced: Forced | None, now: datetime, rules: Rules) -> Timing:

@@ -31,6 +31,7 @@ from tests.planning import laws
 
 LONDON = "Europe/London"
 ALL_TOPICS = {Topic.REVIEWS: True, Topic.EXERCISES: True}
+NEVER_RUN_OUT = (Reason.UNKNOWN, Reason.FOR_STAFF)  # only a person ends these
 _NAMES = UUID(int=7)
 _ABOUT_REVIEWS = frozenset(
     {EventKind.REVIEW_BOOKED, EventKind.REVIEW_CANCELLED, EventKind.REVIEW_MISSED, EventKind.REVIEW_COMPLETED}
@@ -192,10 +193,10 @@ class Record:
         for row in list(self.rows):
             if row.state not in LIVE_STATES or row.open_attempt:
                 continue
-            if row.expires_at <= self.now:
-                self.write(row.id, state=ReminderState.MISSED, reason=Reason.EXPIRED, changed_at=self.now)
-            elif row.state is ReminderState.SCHEDULED and row.ready_at <= self.now and self._is_for_staff(row):
+            if row.state is ReminderState.SCHEDULED and row.ready_at <= self.now and self._is_for_staff(row):
                 self.write(row.id, state=ReminderState.HELD, reason=Reason.FOR_STAFF, changed_at=self.now)
+            elif row.expires_at <= self.now and row.reason not in NEVER_RUN_OUT:
+                self.write(row.id, state=ReminderState.MISSED, reason=Reason.EXPIRED, changed_at=self.now)
 
     def wait_until(self, wall: str) -> None:
         """Let time pass with the service running: what is ready is sent, what runs out is missed; then replan."""
@@ -249,7 +250,7 @@ class Record:
         for row in self.rows:
             if row.state in WAITING_STATES:
                 yield row.ready_at
-            if row.state in LIVE_STATES and not row.open_attempt:
+            if row.state in LIVE_STATES and not row.open_attempt and row.reason not in NEVER_RUN_OUT:
                 yield row.expires_at
 
     def _is_for_staff(self, row: Stored) -> bool:
