@@ -34,7 +34,8 @@ class History:
     """One message up to the generation in question, which is live or about to be inserted.
 
     `base` is the last generation that ended for good: the ones after it were cancelled by facts that may turn back, or
-    a person took back that she had ended them, so what was said about those still stands. `words` are the decisions that count, in the order recorded.
+    a person took back that she had ended them, so what was said about those still stands. `words` are the decisions
+    that count, in the order recorded.
     """
 
     base: Stored | None
@@ -125,9 +126,7 @@ def _cancelled_by_facts(row: Stored) -> bool:
 
 def _taken_back(row: Stored, said: Iterable[Decision]) -> bool:
     return row.state in (ReminderState.DONE, ReminderState.CANCELLED) and any(
-        decision.kind is DecisionKind.REOPEN
-        and decision.generation == row.generation
-        and decision.at >= row.changed_at
+        decision.kind is DecisionKind.REOPEN and decision.generation == row.generation and decision.at >= row.changed_at
         for decision in said
     )
 

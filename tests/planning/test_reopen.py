@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from db.states import LIVE_STATES, AddressState, Audience, DecisionKind, EventKind, Past, Reason, ReminderState, StopReason
+from db.states import (
+    LIVE_STATES,
+    AddressState,
+    Audience,
+    DecisionKind,
+    EventKind,
+    Past,
+    Reason,
+    ReminderState,
+    StopReason,
+)
 from tests.planning import facts_strategy as some
 from tests.planning.build import Record, record
 from tests.planning.recipes import ADMINISTRATIVE, COURSE, EXERCISE, days, protocol, step
