@@ -31,6 +31,7 @@ from web import (
 from web.assets import asset
 from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, local_path, sign_in_path
 from web.health import health
+from web.long_work import Works, work_page
 from web.outbox_pages import mail_html, mail_page, outbox_page
 from web.pages import Envelope, page, problem, refusal
 from web.pulse import pulse_fragment
@@ -123,6 +124,8 @@ ROUTES: Final = (
     Route("/outbox", "GET", Right.RECORD, outbox_page),
     Route("/outbox/{name}", "GET", Right.RECORD, mail_page),
     Route("/outbox/{name}/html", "GET", Right.RECORD, mail_html),
+    # work that takes long
+    Route("/work/{name}", "GET", Right.OWN, work_page, passive=True),
 )
 
 
@@ -138,6 +141,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor |
     app = FastAPI(title="Aftercare", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.clinic = clinic
     app.state.door = door or FrontDoor(clinic)
+    app.state.works = Works()
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_unknown)
