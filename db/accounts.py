@@ -243,6 +243,12 @@ def list_sessions(
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
+def list_last_sign_ins(session: Session) -> dict[UUID, datetime]:
+    """When each person's last whole session began; sessions that ended long ago are forgotten."""
+    query = select(StaffSession.staff_id, func.max(StaffSession.created_at)).where(StaffSession.complete)
+    return {row[0]: row[1] for row in session.execute(query.group_by(StaffSession.staff_id))}
+
+
 def has_signed_in(session: Session, device_id: UUID, staff_id: UUID) -> bool:
     """Whether a person ever had a session in this browser."""
     query = select(StaffSession.id).where(StaffSession.device_id == device_id, StaffSession.staff_id == staff_id)

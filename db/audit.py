@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from db.sealed import vault_of
 from db.staff import AuditEvent, AuditHead
 
 LATEST = 20_000  # events a day's list looks back over; a busy clinic makes fewer in a day
+TELL_EVERY = 2_000  # events between two words about progress, and loaded at once
 FIRST_MAC = b"\0" * 32
 
 
@@ -81,6 +82,11 @@ def list_events(session: Session, patient_id: UUID | None = None, limit: int = 2
     return list(session.scalars(query))
 
 
+def count_events(session: Session) -> int:
+    """How many events there are, as the head says."""
+    return session.scalar(select(AuditHead.number)) or 0
+
+
 def list_since(session: Session, since: datetime, actions: Iterable[str], limit: int) -> list[AuditEvent]:
     """The newest events of these actions since an instant, the newest first.
 
@@ -93,14 +99,23 @@ def list_since(session: Session, since: datetime, actions: Iterable[str], limit:
     return list(session.scalars(query.order_by(AuditEvent.number.desc()).limit(limit)))
 
 
-def verify(session: Session, anchors: Path | None = None) -> tuple[int, list[ChainFinding]]:
-    """Check the whole chain, its head and the anchors: how many events, and every place where it breaks."""
+def verify(
+    session: Session, anchors: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, list[ChainFinding]]:
+    """Check the whole chain, its head and the anchors: how many events, and every place where it breaks.
+
+    `progress` is told now and then how many events of how many were looked at.
+    """
+    total = count_events(session) if progress else 0
     key = vault_of(session).ring.audit
     findings: list[ChainFinding] = []
     anchored = _read_anchors(key, anchors, findings) if anchors is not None else {}
     expected, mac, count = 1, FIRST_MAC, 0
-    for event in session.scalars(select(AuditEvent).order_by(AuditEvent.number).execution_options(yield_per=2_000)):
+    everything = select(AuditEvent).order_by(AuditEvent.number).execution_options(yield_per=TELL_EVERY)
+    for event in session.scalars(everything):
         count += 1
+        if progress and count % TELL_EVERY == 0:
+            progress(count, max(count, total))
         if event.number != expected:
             findings.append(ChainFinding(expected, "is missing"))
         elif event.previous_mac != mac:

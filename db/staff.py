@@ -31,7 +31,13 @@ class AuditEvent(Base):
     previous_mac: Mapped[bytes] = mapped_column(LargeBinary)
     mac: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (Index("ix_audit_events_patient_id_number", "patient_id", "number"),)
+    __table_args__ = (
+        Index("ix_audit_events_patient_id_number", "patient_id", "number"),
+        # The filters of the trail's page: each with the number, so that the newest are found first.
+        Index("ix_audit_events_actor_number", "actor", "number"),
+        Index("ix_audit_events_action_number", "action", "number"),
+        Index("ix_audit_events_at_number", "at", "number"),
+    )
 
 
 class AuditHead(Base):

@@ -197,7 +197,7 @@ class Vault:
         return mac.digest()[:BLIND_BYTES]
 
     def blind_lot(self, lot: str) -> bytes:
-        """Blind index of a lot number: by its letters and digits alone, so that a recall for `C-4711` finds `c 4711`."""
+        """Blind index of a lot number: by its letters and digits alone, so that `C-4711` finds `c 4711`."""
         bare = "".join(sign for sign in normal(lot) if sign.isalnum())
         return self.blind("lot", bare or lot)
 

@@ -122,6 +122,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_treatment_signatures"),
         sa.UniqueConstraint("treatment_id", "version", name="uq_treatment_signatures_treatment_id_version"),
     )
+    op.create_index("ix_audit_events_action_number", "audit_events", ["action", "number"])
+    op.create_index("ix_audit_events_actor_number", "audit_events", ["actor", "number"])
+    op.create_index("ix_audit_events_at_number", "audit_events", ["at", "number"])
     op.create_index(
         "ix_adverse_events_open",
         "adverse_events",
