@@ -87,14 +87,18 @@ def count_events(session: Session) -> int:
     return session.scalar(select(AuditHead.number)) or 0
 
 
-def list_since(session: Session, since: datetime, actions: Iterable[str], limit: int) -> list[AuditEvent]:
-    """The newest events of these actions since an instant, the newest first.
+def list_since(
+    session: Session, since: datetime, actions: Iterable[str], limit: int, but_at: Iterable[datetime] = ()
+) -> list[AuditEvent]:
+    """The newest events of these actions since an instant, the newest first; none of the instants `but_at`.
 
     Numbers rise with time, so only the end of the trail is looked at, however long it is.
     """
     head = select(AuditHead.number).scalar_subquery()
-    query = select(AuditEvent).where(
-        AuditEvent.number > head - LATEST, AuditEvent.at >= since, AuditEvent.action.in_(list(actions))
+    query = (
+        select(AuditEvent)
+        .where(AuditEvent.number > head - LATEST, AuditEvent.at >= since, AuditEvent.action.in_(list(actions)))
+        .where(AuditEvent.at.not_in(list(but_at)))
     )
     return list(session.scalars(query.order_by(AuditEvent.number.desc()).limit(limit)))
 

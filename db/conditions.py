@@ -43,7 +43,7 @@ def unsettled() -> TextClause:
 
 
 def open_review() -> TextClause:
-    """Reviews whose plan runs and that have not taken place."""
+    """Reviews that somebody still has to book or to write down."""
     return text("reviews.open")
 
 

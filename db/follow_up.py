@@ -200,7 +200,7 @@ class Review(Base):
     due_on: Mapped[date]
     latest_on: Mapped[date]  # due date and tolerance
     visit_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    open: Mapped[bool]  # its care plan still runs
+    open: Mapped[bool]  # somebody still has to book it or to write it down
 
     __table_args__ = (
         UniqueConstraint("care_plan_id", "key"),

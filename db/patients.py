@@ -272,6 +272,14 @@ def find_stop(session: Session, patient_id: UUID) -> PatientStop | None:
     return latest if latest is not None and latest.reason is not None else None
 
 
+def list_stopped(session: Session, patient_ids: Sequence[UUID]) -> dict[UUID, StopReason]:
+    """Of these patients those whose messages are stopped, and why."""
+    query = select(PatientStop.patient_id, PatientStop.reason).where(PatientStop.patient_id.in_(patient_ids))
+    rows = session.execute(query.order_by(PatientStop.recorded_at, PatientStop.id))
+    latest = {row[0]: row[1] for row in rows}
+    return {patient_id: reason for patient_id, reason in latest.items() if reason is not None}
+
+
 def list_consent_rows(session: Session, patient_id: UUID) -> list[Consent]:
     """All a patient ever said about her messages, the first first."""
     query = select(Consent).where(Consent.patient_id == patient_id).order_by(Consent.recorded_at, Consent.id)

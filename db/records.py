@@ -138,7 +138,7 @@ class Treatment(Base):
     entered_by: Mapped[str]
     import_batch_id: Mapped[UUID | None] = mapped_column(ForeignKey("import_batches.id"), index=True)
     reassigned_to_id: Mapped[UUID | None] = mapped_column(ForeignKey("treatments.id"))
-    # When the content that is not signed yet was written; None once it is signed, for imports and cancelled ones.
+    # Since when it waits to be signed: written, or to be done later; None once signed, for imports and cancelled ones.
     unsigned_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.conditions import held, live, unsettled, waiting
 from db.engine import instant_of
-from db.follow_up import CarePlan, Reminder, Review
+from db.follow_up import CarePlan, Reminder
 from db.states import (
     ALLOWED_TRANSITIONS,
     REASONS,
@@ -309,22 +309,14 @@ def raise_staff_lines(session: Session, now: datetime) -> int:
 
 
 def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
-    """Running care plans without a live reminder are completed."""
+    """Running care plans without a live reminder are completed; a review that is still to be held stays open."""
     ids = list(plan_ids)
     if not ids:
         return
     alive = select(Reminder.id).where(Reminder.care_plan_id == CarePlan.id, live()).exists()
-    done = session.scalars(
+    session.execute(
         update(CarePlan)
         .where(CarePlan.id.in_(ids), CarePlan.status.in_(_RUNNING), ~alive)
         .values(status=CarePlanStatus.COMPLETED)
-        .returning(CarePlan.id)
         .execution_options(synchronize_session=False)
-    ).all()
-    if done:
-        session.execute(
-            update(Review)
-            .where(Review.care_plan_id.in_(done))
-            .values(open=False)
-            .execution_options(synchronize_session=False)
-        )
+    )

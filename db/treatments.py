@@ -72,7 +72,7 @@ def add_version(
     session.add(version)
     version.fields = dict(entry.fields)
     version.correction_reason = correction_reason
-    treatment.unsigned_since = instant_of(session)
+    treatment.unsigned_since = max(instant_of(session), entry.treated_at)  # nobody signs what is still to be done
     session.flush()
     return version
 
@@ -184,19 +184,10 @@ def add_adverse_event(
     return row
 
 
-def resolve_adverse_events(session: Session, treatment_id: UUID, event_id: UUID) -> None:
-    """Name the event that ended the open complications of a treatment."""
-    query = select(AdverseEvent).where(
-        AdverseEvent.treatment_id == treatment_id, AdverseEvent.resolved_by_event_id.is_(None)
-    )
-    for row in session.scalars(query):
-        row.resolved_by_event_id = event_id
-
-
-def reopen_adverse_events(session: Session, event_id: UUID) -> None:
-    """The event that had ended complications was retracted: they are open again."""
-    for row in session.scalars(select(AdverseEvent).where(AdverseEvent.resolved_by_event_id == event_id)):
-        row.resolved_by_event_id = None
+def resolve_adverse_events(session: Session, treatment_id: UUID, resolved_by: Mapping[UUID, UUID | None]) -> None:
+    """Name the event that ended each complication of a treatment, by the event that had reported it; None: open."""
+    for row in session.scalars(select(AdverseEvent).where(AdverseEvent.treatment_id == treatment_id)):
+        row.resolved_by_event_id = resolved_by.get(row.reported_by_event_id)
 
 
 def list_adverse_events(session: Session, patient_id: UUID) -> list[AdverseEvent]:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import and_, select, union_all
+from sqlalchemy import and_, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from db.conditions import held, open_review, open_visit, unsettled, waiting
-from db.follow_up import CarePlan, Reminder, Review
+from db.follow_up import CareEventRetraction, CarePlan, Reminder, Review
 from db.records import AdverseEvent, Patient, Treatment
 from db.sealed import learn_keys
-from db.states import Audience, Reason, ReviewStatus
+from db.states import Audience, Reason, ReminderState, ReviewStatus, TreatmentStatus
 
 
 def list_call_asked(session: Session, limit: int) -> list[CarePlan]:
@@ -30,11 +30,19 @@ def list_release_asked(session: Session, limit: int) -> list[CarePlan]:
 
 
 def list_open_complications(session: Session, limit: int) -> list[tuple[AdverseEvent, UUID]]:
-    """Complications that were not resolved, the first first; with their care plans' ids."""
+    """Complications that were neither resolved nor taken back, the first first; with their care plans' ids."""
+    taken_back = select(CareEventRetraction.event_id).where(
+        CareEventRetraction.event_id == AdverseEvent.reported_by_event_id
+    )
     query = (
         select(AdverseEvent, CarePlan.id)
         .join(CarePlan, CarePlan.treatment_id == AdverseEvent.treatment_id)
-        .where(AdverseEvent.resolved_by_event_id.is_(None))
+        .join(Treatment, Treatment.id == AdverseEvent.treatment_id)
+        .where(
+            AdverseEvent.resolved_by_event_id.is_(None),
+            Treatment.status == TreatmentStatus.ACTIVE,
+            ~taken_back.exists(),
+        )
         .order_by(AdverseEvent.onset_at)
         .limit(limit)
     )
@@ -70,21 +78,24 @@ def list_held_each(session: Session, limits: Mapping[Reason, int]) -> list[Remin
     return list(session.scalars(query))
 
 
-def list_unsettled(session: Session, limit: int) -> list[Reminder]:
-    """Failed and missed reminders that nobody has acted on, the last first."""
-    query = select(Reminder).where(unsettled())
+def list_unsettled(session: Session, state: ReminderState, limit: int) -> list[Reminder]:
+    """Failed or missed reminders that nobody has acted on, the last first."""
+    query = select(Reminder).where(unsettled(), Reminder.state == state)
     return list(session.scalars(query.order_by(Reminder.changed_at.desc()).limit(limit)))
 
 
 def list_reviews_to_book(session: Session, until: date, limit: int) -> list[Review]:
-    """Open reviews without a visit that are due by a day, or whose visit was missed."""
-    waits = and_(open_review(), Review.status.in_((ReviewStatus.DUE, ReviewStatus.MISSED)), Review.due_on <= until)
-    return list(session.scalars(select(Review).where(waits).order_by(Review.due_on, Review.id).limit(limit)))
+    """Open reviews without a visit that are due by a day, and those whose visit was missed; the first due first."""
+    due = and_(open_review(), Review.status == ReviewStatus.DUE, Review.due_on <= until)
+    missed = and_(open_review(), Review.status == ReviewStatus.MISSED)
+    return list(session.scalars(select(Review).where(or_(due, missed)).order_by(Review.due_on, Review.id).limit(limit)))
 
 
-def list_visits(session: Session, until: datetime, limit: int) -> list[Review]:
-    """Booked visits that start before an instant and whose outcome was not recorded, the earliest first."""
+def list_visits(session: Session, since: datetime | None, until: datetime, limit: int) -> list[Review]:
+    """Booked visits that start from one instant to before another, not written down yet, the earliest first."""
     booked = and_(open_visit(), Review.visit_at < until)
+    if since is not None:
+        booked = and_(booked, Review.visit_at >= since)
     return list(session.scalars(select(Review).where(booked).order_by(Review.visit_at, Review.id).limit(limit)))
 
 
@@ -109,8 +120,9 @@ def find_plans(session: Session, plan_ids: Iterable[UUID]) -> dict[UUID, CarePla
 
 
 def open_patients(session: Session, patient_ids: Iterable[UUID]) -> dict[UUID, Patient]:
-    """Patients by id, their keys at hand: two queries however many there are."""
+    """Patients by id, their keys at hand: two queries however many there are. Those of undone entries are not there."""
     ids = list(dict.fromkeys(patient_ids))
-    found = {row.id: row for row in session.scalars(select(Patient).where(Patient.id.in_(ids)))}
+    query = select(Patient).where(Patient.id.in_(ids), Patient.voided_at.is_(None))
+    found = {row.id: row for row in session.scalars(query)}
     learn_keys(session, found)
     return found

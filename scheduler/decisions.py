@@ -38,6 +38,7 @@ _ALLOWED: dict[DecisionKind, frozenset[ReminderState]] = {
     DecisionKind.RESOLVE_RECEIVED: frozenset({ReminderState.HELD}),
     DecisionKind.RESOLVE_RESEND: frozenset({ReminderState.HELD}),
 }
+_ENDED_BY_STAFF = frozenset({ReminderState.DONE, ReminderState.CANCELLED})
 _ONLY_UNKNOWN = frozenset({DecisionKind.RESOLVE_RECEIVED, DecisionKind.RESOLVE_RESEND})
 
 
@@ -75,7 +76,18 @@ def decide(clinic: Clinic, actor: str, reminder_id: UUID, kind: DecisionKind, no
         settle(session, row, acted=kind is not DecisionKind.REOPEN)
         replan(session, clinic, row.patient_id)
         latest = _latest(session, row)
+        if kind is DecisionKind.REOPEN and row.state in _ENDED_BY_STAFF and latest.id == row.id:
+            raise Refused("nothing would come of it: its time has passed, or what it was for has ended")
         return Decided(latest.id, latest.state, latest.reason)
+
+
+def can_reopen(row: Reminder) -> bool:
+    """Whether a person may take back that she ended this message, or that she acted on the line about it."""
+    if row.state in (ReminderState.FAILED, ReminderState.MISSED):
+        return row.settled_at is not None
+    if row.unknowns:  # it may have arrived: taken back, it would leave a second time by itself
+        return False
+    return row.state is ReminderState.DONE or row.reason is Reason.BY_STAFF
 
 
 def _check(row: Reminder, kind: DecisionKind) -> None:
@@ -90,6 +102,8 @@ def _check(row: Reminder, kind: DecisionKind) -> None:
         raise Refused("this is a line for staff, not a message: finish it with reminder resolve --as done")
     if kind is DecisionKind.REOPEN and row.state is ReminderState.CANCELLED and row.reason is not Reason.BY_STAFF:
         raise Refused("it was not cancelled by a person: what cancelled it has to change")
+    if kind is DecisionKind.REOPEN and row.state in _ENDED_BY_STAFF and row.unknowns:
+        raise Refused("it may have arrived, so it does not come back by itself; what was noted about it stands")
     if row.state not in _ALLOWED[kind]:
         raise Refused(f"it is {row.state.value}: {kind.value.replace('_', ' ')} is not possible")
 

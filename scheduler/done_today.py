@@ -3,6 +3,7 @@
 What still waits is in `scheduler.worklist`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,14 +19,17 @@ from db.follow_up import CareEvent, CarePlan, Reminder
 from db.records import Patient
 from db.reminders import list_latest
 from db.staff import AuditEvent
-from db.states import DecisionKind, EventKind, Reason, ReminderState
+from db.states import DecisionKind, EventKind
 from scheduler.clinic import Clinic
+from scheduler.decisions import can_reopen
 from scheduler.library import Shelf
 from scheduler.local_time import to_utc, to_wall
 from scheduler.subjects import title_of_row
 
 SHOWN: Final = 30
+_IMPORT: Final = "import.done"
 _EVENTS: Final = {f"event.{kind.value}": kind for kind in EventKind}
+_ENDS: Final = (DecisionKind.DONE, DecisionKind.CANCEL)
 _DECISIONS: Final = {f"reminder.{kind.value}": kind for kind in DecisionKind}
 
 
@@ -55,10 +59,12 @@ class DoneToday:
 def read_done(session: Session, clinic: Clinic) -> DoneToday:
     """What people did today; what programs did (imports, the sender) is not in it."""
     zone = clinic.settings.clinic_time_zone
-    midnight = to_wall(clinic.clock.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    wall = to_wall(clinic.clock.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    midnight = to_utc(wall, zone)
+    imported = [event.at for event in audit.list_since(session, midnight, [_IMPORT], SHOWN)]
     found = [
         event
-        for event in audit.list_since(session, to_utc(midnight, zone), (*_EVENTS, *_DECISIONS), SHOWN)
+        for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS), SHOWN, imported)
         if event.actor != "service" and event.patient_id is not None and event.subject_id is not None
     ]
     event_ids = [UUID(each.subject_id) for each in found if each.action in _EVENTS and each.subject_id]
@@ -70,14 +76,12 @@ def read_done(session: Session, clinic: Clinic) -> DoneToday:
         session, [row.care_plan_id for row in events.values()] + [row.care_plan_id for row, _ in latest.values()]
     )
     people = stored.open_patients(session, [each.patient_id for each in found if each.patient_id])
-    shelf = clinic.library.shelf(session)
+    decided = _Decided(latest, plans, people, clinic.library.shelf(session))
     lines = []
-    undone: set[UUID] = set()
     for each in found:
-        if each.action in _EVENTS:
-            line = _event_line(each, events, gone, plans)
-        else:
-            line = _decision_line(each, latest, plans, people, shelf, undone)
+        if each.patient_id not in people:  # of an entry that was undone
+            continue
+        line = _event_line(each, events, gone, plans) if each.action in _EVENTS else decided.tell(each)
         if line is not None:
             lines.append(line)
     return DoneToday(lines, people)
@@ -99,39 +103,39 @@ def _event_line(
     )
 
 
-def _decision_line(
-    each: AuditEvent,
-    latest: Mapping[UUID, tuple[Reminder, Reminder]],
-    plans: Mapping[UUID, CarePlan],
-    people: Mapping[UUID, Patient],
-    shelf: Shelf,
-    undone: set[UUID],
-) -> Done | None:
-    """A decision; undoing is offered for the last one about a message only, and while its row can come back."""
-    reminder_id = UUID(each.subject_id or "")
-    kind = _DECISIONS[each.action]
-    found = latest.get(reminder_id)
-    if found is None or kind is DecisionKind.REOPEN:
-        undone.add(reminder_id)
-        return None
-    row, newest = found
-    plan = plans[row.care_plan_id]
-    can_undo = reminder_id not in undone and row.id == newest.id and _can_reopen(row, kind)
-    undone.add(reminder_id)
-    return Done(
-        at=each.at,
-        actor=each.actor,
-        patient_id=row.patient_id,
-        decision=kind,
-        treatment_id=plan.treatment_id,
-        title=title_of_row(shelf, plan, row, people[row.patient_id].language),
-        reminder_id=row.id if can_undo else None,
-    )
+@dataclass(slots=True)
+class _Decided:
+    """Decisions told from the last to the first: only the last about a message can be undone, and only while its row
+    can come back; what was undone is not told any more."""
 
+    latest: Mapping[UUID, tuple[Reminder, Reminder]]
+    plans: Mapping[UUID, CarePlan]
+    people: Mapping[UUID, Patient]
+    shelf: Shelf
+    told: set[UUID] = field(default_factory=set)
+    taken_back: Counter[UUID] = field(default_factory=Counter)
 
-def _can_reopen(row: Reminder, kind: DecisionKind) -> bool:
-    if kind is DecisionKind.DONE:
-        return row.state is ReminderState.DONE or (
-            row.state in (ReminderState.FAILED, ReminderState.MISSED) and row.settled_at is not None
+    def tell(self, each: AuditEvent) -> Done | None:
+        """The line of a decision, or None."""
+        reminder_id = UUID(each.subject_id or "")
+        kind = _DECISIONS[each.action]
+        found = self.latest.get(reminder_id)
+        if found is None or kind is DecisionKind.REOPEN:
+            self.taken_back[reminder_id] += 1
+            return None
+        if self.taken_back[reminder_id] and kind in _ENDS:
+            self.taken_back[reminder_id] -= 1
+            return None
+        row, newest = found
+        plan = self.plans[row.care_plan_id]
+        can_undo = reminder_id not in self.told and row.id == newest.id and can_reopen(row) and kind in _ENDS
+        self.told.add(reminder_id)
+        return Done(
+            at=each.at,
+            actor=each.actor,
+            patient_id=row.patient_id,
+            decision=kind,
+            treatment_id=plan.treatment_id,
+            title=title_of_row(self.shelf, plan, row, self.people[row.patient_id].language),
+            reminder_id=row.id if can_undo else None,
         )
-    return kind is DecisionKind.CANCEL and row.reason is Reason.BY_STAFF

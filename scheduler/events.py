@@ -30,6 +30,7 @@ REVIEW_KINDS = frozenset(
 # Their time is when something will be; everything else has happened.
 _AHEAD = frozenset({EventKind.REVIEW_BOOKED, EventKind.SESSION_BOOKED, EventKind.SOLO_STARTED})
 _NEED_A_TIME = frozenset({EventKind.REVIEW_BOOKED})
+_TROUBLE = frozenset({EventKind.COMPLICATION, EventKind.COMPLICATION_RESOLVED})
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLOCK_SLACK = timedelta(minutes=5)  # a phone's clock may run ahead of ours
 
@@ -75,7 +76,7 @@ def store(
         if problem:
             raise InvalidInput(problem)
     plan = treatments.get_plan(session, treatment.id)
-    if treatment.status is TreatmentStatus.CANCELLED:
+    if treatment.status is TreatmentStatus.CANCELLED and kind is not EventKind.CALL_CLOSED:
         raise Refused("the treatment was cancelled: nothing more is recorded for its plan")
     named = _review(session, clinic, treatment, plan, kind, review)
     moment = _moment(clinic, kind, at)
@@ -85,8 +86,8 @@ def store(
     event = stored.add_event(session, plan, kind, named, moment.instant, wall, moment.zone, texts)
     if kind is EventKind.COMPLICATION:
         stored_treatments.add_adverse_event(session, treatment, event.id, moment.instant, texts)
-    if kind is EventKind.COMPLICATION_RESOLVED:
-        stored_treatments.resolve_adverse_events(session, treatment.id, event.id)
+    if kind in _TROUBLE:
+        _resolve(session, plan)
     audit.record(session, f"event.{kind.value}", "event", event.id, treatment.patient_id, texts)
     return event.id
 
@@ -100,10 +101,28 @@ def retract(clinic: Clinic, actor: str, event_id: UUID, reason: str) -> PatientP
         if stored.is_retracted(session, event_id):
             raise Refused("the event is retracted already")
         stored.retract_event(session, event, why)
-        if event.kind is EventKind.COMPLICATION_RESOLVED:
-            stored_treatments.reopen_adverse_events(session, event.id)
+        if event.kind in _TROUBLE:
+            _resolve(session, session.get_one(CarePlan, event.care_plan_id))
         audit.record(session, "event.retracted", "event", event.id, event.patient_id, ["retraction"])
         return replan(session, clinic, event.patient_id)
+
+
+def _resolve(session: Session, plan: CarePlan) -> None:
+    """Each complication is over with the first "resolved" that happened after it, in whatever order they were entered.
+
+    The plan is held by the same order (`scheduler.planning.course`).
+    """
+    happened = [event for event in stored.list_events(session, [plan.id]) if event.kind in _TROUBLE]
+    happened.sort(key=lambda event: (event.occurred_at, event.recorded_at, event.id))
+    ended_by: dict[UUID, UUID | None] = {}
+    open_ones: list[UUID] = []
+    for event in happened:
+        if event.kind is EventKind.COMPLICATION:
+            open_ones.append(event.id)
+        else:
+            ended_by |= dict.fromkeys(open_ones, event.id)
+            open_ones = []
+    stored_treatments.resolve_adverse_events(session, plan.treatment_id, ended_by)
 
 
 def get(session: Session, event_id: UUID) -> CareEvent:

@@ -3,6 +3,7 @@
 The queries are in `db.worklist`, the words of a line and its actions in `web.today_lines`.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,11 +14,12 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from db import care_plans as stored_plans
+from db import patients as stored_patients
 from db import reminders as stored_reminders
 from db import worklist as stored
 from db.follow_up import CarePlan, PlanQuestion, Reminder, Review
 from db.records import Patient
-from db.states import Reason, ReminderState, ReviewStatus
+from db.states import Reason, ReminderState, ReviewStatus, StopReason
 from scheduler.clinic import Clinic
 from scheduler.library import Shelf
 from scheduler.local_time import to_utc, to_wall
@@ -127,27 +129,28 @@ class Worklist:
 def read_worklist(session: Session, clinic: Clinic) -> Worklist:
     """Everything that waits for a person now."""
     now = clinic.clock.now()
-    found = list(_lines(session, clinic, now))
+    full: set[LineKind] = set()
+    found = _to_act_on(session, list(_lines(session, clinic, now, full)))
     by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind}
     lines = [line for kind in LineKind for line in by_kind[kind][:EACH]]
     zone = clinic.settings.clinic_time_zone
     tomorrow = to_wall(now, zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     visits = [
         _about(LineKind.VISIT_PASSED, review, review.visit_at)
-        for review in stored.list_visits(session, to_utc(tomorrow, zone), 2 * EACH)
-        if review.visit_at is not None and review.visit_at > now
+        for review in stored.list_visits(session, now, to_utc(tomorrow, zone), EACH)
     ]
     leaving = stored.list_leaving(session, now + LEAVES_WITHIN, EACH)
     held = stored_reminders.count_by_reason(session, ReminderState.HELD)
     shown = [*lines, *visits]
+    people = stored.open_patients(session, [line.patient_id for line in shown] + [row.patient_id for row in leaving])
     return Worklist(
         at=now,
-        lines=lines,
-        more=frozenset(kind for kind, all_of_it in by_kind.items() if len(all_of_it) > EACH),
+        lines=[line for line in lines if line.patient_id in people],
+        more=frozenset(kind for kind, all_of_it in by_kind.items() if len(all_of_it) > EACH) | full,
         counted={reason: held[reason] for reason in COUNTED if held.get(reason)},
-        visits=visits,
-        leaving=leaving,
-        people=stored.open_patients(session, [line.patient_id for line in shown] + [row.patient_id for row in leaving]),
+        visits=[line for line in visits if line.patient_id in people],
+        leaving=[row for row in leaving if row.patient_id in people],
+        people=people,
         plans=stored.find_plans(
             session,
             [line.plan_id for line in shown if line.plan_id]
@@ -158,7 +161,14 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
     )
 
 
-def _lines(session: Session, clinic: Clinic, now: datetime) -> Iterator[Line]:
+def _to_act_on(session: Session, found: Sequence[Line]) -> list[Line]:
+    """Without the lines about patients who have died or left: nobody rings them. Their records are still signed."""
+    stopped = stored_patients.list_stopped(session, list({line.patient_id for line in found}))
+    gone = {patient_id for patient_id, reason in stopped.items() if reason in (StopReason.DECEASED, StopReason.LEFT)}
+    return [line for line in found if line.patient_id not in gone or line.kind is LineKind.UNSIGNED]
+
+
+def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind]) -> Iterator[Line]:
     some = EACH + 1
     for plan in stored.list_call_asked(session, some):
         yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at)
@@ -166,7 +176,7 @@ def _lines(session: Session, clinic: Clinic, now: datetime) -> Iterator[Line]:
         yield Line(LineKind.COMPLICATION, event.patient_id, plan_id, event.onset_at)
     for plan in stored.list_release_asked(session, some):
         yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
-    yield from _messages(session, some)
+    yield from _messages(session, some, full)
     for question in stored_plans.list_open_questions(session, some):
         yield Line(LineKind.QUESTION, question.patient_id, question.care_plan_id, question.asked_at, question=question)
     yield from _reviews(session, clinic, now, some)
@@ -174,10 +184,15 @@ def _lines(session: Session, clinic: Clinic, now: datetime) -> Iterator[Line]:
         yield Line(LineKind.UNSIGNED, treatment.patient_id, plan_id, treatment.unsigned_since)
 
 
-def _messages(session: Session, some: int) -> Iterator[Line]:
+def _messages(session: Session, some: int, full: set[LineKind]) -> Iterator[Line]:
+    """Lines about messages. `full` is told the kinds of which only so many rows were looked at."""
     limits = dict.fromkeys(_BY_MESSAGE, some) | dict.fromkeys(_BY_PATIENT, HER_ROWS * some)
+    seen: Counter[Reason] = Counter()
     told = set()
     for row in stored.list_held_each(session, limits):
+        if row.reason is None:
+            continue
+        seen[row.reason] += 1
         if row.reason in _BY_PATIENT:  # one line a patient, about the first of them
             if (row.patient_id, row.reason) not in told:
                 told.add((row.patient_id, row.reason))
@@ -186,12 +201,15 @@ def _messages(session: Session, some: int) -> Iterator[Line]:
             kind = _BY_MESSAGE[row.reason]
             at = row.changed_at if kind in (LineKind.UNKNOWN, LineKind.NOT_SENDABLE) else row.due_at
             yield Line(kind, row.patient_id, row.care_plan_id, at, reminder=row)
-    missed: dict[UUID, list[Reminder]] = {}
-    for row in stored.list_unsettled(session, HER_ROWS * some):
-        if row.state is ReminderState.FAILED:
-            yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
-        else:  # one line a patient: after an outage there may be many
-            missed.setdefault(row.patient_id, []).append(row)
+    full |= {_BY_PATIENT[reason] for reason in _BY_PATIENT if seen[reason] == limits[reason]}
+    for row in stored.list_unsettled(session, ReminderState.FAILED, some):
+        yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
+    missed: dict[UUID, list[Reminder]] = {}  # one line a patient: after an outage there may be many
+    unsettled = stored.list_unsettled(session, ReminderState.MISSED, HER_ROWS * some)
+    for row in unsettled:
+        missed.setdefault(row.patient_id, []).append(row)
+    if len(unsettled) == HER_ROWS * some:
+        full.add(LineKind.MISSED)
     for first, *others in missed.values():
         at = first.changed_at
         yield Line(LineKind.MISSED, first.patient_id, first.care_plan_id, at, reminder=first, others=tuple(others))
@@ -199,7 +217,7 @@ def _messages(session: Session, some: int) -> Iterator[Line]:
 
 def _reviews(session: Session, clinic: Clinic, now: datetime, some: int) -> Iterator[Line]:
     today = to_wall(now, clinic.settings.clinic_time_zone).date()
-    for review in stored.list_visits(session, now, some):
+    for review in stored.list_visits(session, None, now, some):
         yield _about(LineKind.VISIT_PASSED, review, review.visit_at)
     for review in stored.list_reviews_to_book(session, today + BOOK_AHEAD, 3 * some):
         if review.status is ReviewStatus.MISSED:

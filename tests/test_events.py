@@ -22,7 +22,7 @@ def plan_status(desk: Desk, treatment_id: UUID) -> CarePlanStatus:
 
 
 def review_status(desk: Desk, treatment_id: UUID, key: str = "two-week") -> tuple[ReviewStatus, bool]:
-    """How one review stands, and whether its plan still runs."""
+    """How one review stands, and whether somebody still has to book it or to write it down."""
     with desk.store.read() as session:
         plan = treatments.get_plan(session, treatment_id)
         row = next(row for row in stored.list_reviews(session, [plan.id]) if row.key == key)
@@ -194,7 +194,7 @@ def test_a_plan_with_nothing_left_is_completed_by_itself(desk: Desk, treatment_i
     desk.tick(hours=9)
     desk.send_due()
     assert plan_status(desk, treatment_id) is CarePlanStatus.COMPLETED
-    assert review_status(desk, treatment_id, "six-week") == (ReviewStatus.DUE, False)
+    assert review_status(desk, treatment_id, "six-week") == (ReviewStatus.DUE, True)  # it is still to be held
     desk.nothing_left()
     desk.event(treatment_id, K.REVIEW_BOOKED, "2027-01-04T14:00")  # a fact wakes it
     assert plan_status(desk, treatment_id) is CarePlanStatus.ACTIVE

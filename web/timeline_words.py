@@ -20,6 +20,7 @@ from db.states import (
     StopReason,
     Topic,
 )
+from scheduler.decisions import can_reopen
 from scheduler.timeline import Happened, Message
 from web.times import Say
 from web.today_lines import Act, decide, review_name
@@ -177,9 +178,7 @@ def row_acts(row: Reminder) -> list[Act]:
         return acts
     if row.state is ReminderState.SENT:
         return [decide(row.id, DecisionKind.SEND_AGAIN, "Send again")]
-    if row.state is ReminderState.DONE or row.reason is Reason.BY_STAFF:
-        return [decide(row.id, DecisionKind.REOPEN, "Undo")]
-    return []
+    return [decide(row.id, DecisionKind.REOPEN, "Undo")] if can_reopen(row) else []
 
 
 def _held_acts(row: Reminder) -> list[Act]:

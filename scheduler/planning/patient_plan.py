@@ -6,7 +6,8 @@ This is the one mechanism: whatever fact changes, this runs and its result is ap
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from db.states import (
@@ -28,6 +29,9 @@ from scheduler.planning.spread import spread
 from scheduler.planning.verdict import Verdict, absent_reason, beyond_reach
 from scheduler.planning.wanted import Key, Wanted, visit_instant, wanted
 
+# A review that should have been held longer than this before its treatment was entered is history: nobody is asked.
+HISTORY: Final = timedelta(days=28)
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
@@ -40,7 +44,7 @@ class ReviewRow:
     due_on: date
     latest_on: date
     visit_at: datetime | None
-    open: bool
+    open: bool  # somebody still has to book it or to write it down
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def plan_patient(
         items=items,
         difference=difference,
         statuses=statuses,
-        reviews=[row for plan in ordered for row in _review_rows(plan, courses[plan.id], statuses[plan.id])],
+        reviews=[row for plan in ordered for row in _review_rows(plan, courses[plan.id], statuses[plan.id], patient)],
         waits={plan.id: _waits(courses[plan.id], statuses[plan.id], patient) for plan in ordered},
         ask=[question for question in asked if _topic(question) not in known],
         answered=[
@@ -214,7 +218,8 @@ def _waits(course: Course, status: CarePlanStatus, patient: PatientFacts) -> Wai
     )
 
 
-def _review_rows(plan: PlanFacts, course: Course, status: CarePlanStatus) -> Iterable[ReviewRow]:
+def _review_rows(plan: PlanFacts, course: Course, status: CarePlanStatus, patient: PatientFacts) -> Iterable[ReviewRow]:
+    ended = status is CarePlanStatus.REVOKED or course.completed or beyond_reach(patient)
     for state in course.reviews.values():
         yield ReviewRow(
             plan_id=plan.id,
@@ -224,9 +229,15 @@ def _review_rows(plan: PlanFacts, course: Course, status: CarePlanStatus) -> Ite
             due_on=state.due.wall.date(),
             latest_on=later(state.due, state.rule.tolerance).wall.date(),
             visit_at=state.booking.at.instant if state.booking else None,
-            open=state.status is not ReviewStatus.COMPLETED
-            and status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD),
+            open=not ended and _is_expected(state, plan),
         )
+
+
+def _is_expected(state: ReviewState, plan: PlanFacts) -> bool:
+    """Whether somebody still has to book or write down a review, also when no message of its plan is left to send."""
+    if state.status in (ReviewStatus.COMPLETED, ReviewStatus.MISSED):
+        return state.status is ReviewStatus.MISSED
+    return (state.booking.at if state.booking else state.due).instant > plan.entered_at - HISTORY
 
 
 def _questions(
