@@ -13,7 +13,7 @@ from web.pages import clinic_of
 def note_view(
     request: Request,
     action: str,
-    subject: str,
+    subject: str | None = None,
     subject_id: UUID | str | None = None,
     patient_id: UUID | None = None,
     fields: Iterable[str] = (),

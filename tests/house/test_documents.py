@@ -169,3 +169,43 @@ def test_what_the_guarantees_rest_on_is_there() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", document("guarantees.md"))
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+HAZARD = re.compile(
+    r"^\| (H\d\d) \| \[(.+?)\]\(#(h\d\d)\) \| (.+?): (\d) \| (.+?): (\d) \| (.+?) \| (\w+) \|$", re.MULTILINE
+)
+
+
+def test_every_hazard_is_rated_by_the_matrix_and_none_was_deleted() -> None:
+    text = document("hazard-log.md")
+    head, *lines = re.findall(r"^\| (.+) \|$", section(text, "How it is rated"), re.MULTILINE)
+    severities = head.split(" | ")[1:]
+    matrix = {
+        (cells[0], severity): number
+        for cells in (line.split(" | ") for line in lines)
+        for severity, number in zip(severities, cells[1:], strict=True)
+    }
+    assert len([number for number in matrix.values() if number in "12345"]) == 25
+    hazards = HAZARD.findall(text)
+    assert [hazard[0] for hazard in hazards] == [f"H{number:02}" for number in range(1, len(hazards) + 1)]
+    assert len(hazards) >= 15
+    for name, _, anchor, before, rated_before, now, rated_now, owner, status in hazards:
+        assert anchor == name.lower()
+        for rating, number in ((before, rated_before), (now, rated_now)):
+            likelihood, _, severity = rating.partition(", ")
+            assert matrix[(likelihood, severity)] == number, name
+        assert (owner != "", status in ("controlled", "open", "closed")) == (True, True), name
+        assert rated_now <= rated_before, name
+
+
+def test_every_hazard_says_its_cause_effect_and_controls_and_rests_on_tests_that_are_there() -> None:
+    text = document("hazard-log.md")
+    for name, title, _, _, _, _, _, _, status in HAZARD.findall(text):
+        told = section(text, name)
+        assert f"**{title}.**" in told, name
+        for part in ("Cause", "Effect", "Controls", "Evidence"):
+            assert f"\n- {part}: " in told, name
+        assert ("\n- Still to come: " in told) is (status == "open"), name
+        tests = re.findall(r"`(tests/[\w/.]+)`", told)
+        assert [test for test in tests if not (ROOT / test).exists()] == [], name
+        assert tests, name
