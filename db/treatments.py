@@ -119,6 +119,11 @@ def find_treatment(session: Session, treatment_id: UUID) -> Treatment | None:
     return session.get(Treatment, treatment_id)
 
 
+def is_reassigned_copy(session: Session, treatment_id: UUID) -> bool:
+    """Whether a treatment was given here from another patient's record."""
+    return session.scalar(select(Treatment.id).where(Treatment.reassigned_to_id == treatment_id).limit(1)) is not None
+
+
 def get_content(session: Session, treatment_id: UUID) -> TreatmentVersion:
     """The version of a treatment that holds."""
     return session.scalars(

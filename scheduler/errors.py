@@ -29,3 +29,20 @@ class Refused(AftercareError):
 
 class NeedsConfirmation(AftercareError):
     """It asks first: on a terminal, or with --yes. Exit 2, nothing was changed."""
+
+
+class UnderAge(Refused):
+    """The patient was under the protocol's age; a clinician may treat all the same, with a reason."""
+
+    def __init__(self, age: int, minimum: int) -> None:
+        self.words = f"the patient was {age} at the treatment and the protocol is for {minimum} and over"
+        super().__init__(f"{self.words}; a clinician may override it with a reason (--age-override)")
+
+
+class ReplaceOrKeep(InvalidInput):
+    """A plan of this kind runs, and the protocol wants staff to say what becomes of it."""
+
+    words = "the patient has a running plan of this protocol, and the protocol asks what becomes of it"
+
+    def __init__(self) -> None:
+        super().__init__(f"{self.words}: say --replace or --keep")

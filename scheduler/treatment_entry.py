@@ -1,7 +1,7 @@
 """Entering a treatment at the desk: the patient found or made, the treatment, the booked visit, in one transaction.
 
-Also what such an entry would bring (nothing is written), who may be the same person already, and taking it back within
-the grace. The parts are the use cases of `scheduler.patients`, `treatments` and `events`.
+Also what such an entry would bring (nothing is written), and who may be the same person already. Taking it back is in
+`scheduler.entry_undo`; the parts are the use cases of `scheduler.patients`, `treatments` and `events`.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from db import audit, reminders
 from db import patients as stored_patients
 from db import treatments as stored_treatments
-from db.engine import instant_of
 from db.records import Patient
-from db.states import AddressState, Audience, EventKind, Reason, ReminderState, Topic, TreatmentStatus
+from db.states import AddressState, Audience, EventKind, Reason, ReviewStatus, Topic, TreatmentStatus
 from db.types import new_id
+from db.vault import normal
 from scheduler import approvals, events, patients, treatments
 from scheduler.care_plans import booked_ahead, facts_ahead, load, replan
 from scheduler.clinic import Clinic
@@ -26,7 +26,8 @@ from scheduler.entries import PatientForm, Said, check_moment, check_patient, cl
 from scheduler.errors import AftercareError, InvalidInput, Refused
 from scheduler.kill_points import reach
 from scheduler.plan_words import counts_from, in_words, stands_in_words
-from scheduler.planning.facts import PatientFacts
+from scheduler.planning.course import follow
+from scheduler.planning.facts import Moment, PatientFacts, PlanFacts
 from scheduler.planning.patient_plan import plan_patient
 from scheduler.subjects import title_of
 from scheduler.treatments import TreatmentForm
@@ -108,15 +109,46 @@ def enter(clinic: Clinic, actor: str, entry: Entry, may_override_age: bool = Fal
     """Enter a treatment from the desk's form, all of it or nothing.
 
     Raises `InvalidInput` with every problem, `Doubtful` when staff should look twice, `Refused` when the rules forbid
-    it. A form that was sent before enters nothing more.
+    it. A form that was sent before enters nothing more, also when both come at the same moment.
     """
+    with clinic.store.read() as session:
+        before = _sent_before(session, entry)
+    if before is not None:
+        return before
+    try:
+        return _enter(clinic, actor, entry, may_override_age)
+    except (Doubtful, Refused, IntegrityError) as wrong:
+        with clinic.store.read() as session:
+            before = _sent_before(session, entry)
+        if before is not None:
+            return before
+        if isinstance(wrong, IntegrityError):
+            raise Refused("somebody entered the same at this very moment: look at the record, then try again") from None
+        raise
+
+
+def _sent_before(session: Session, entry: Entry) -> Entered | None:
+    before = stored_treatments.find_treatment(session, entry.treatment_id)
+    if before is None:
+        return None
+    if before.status is not TreatmentStatus.ACTIVE:
+        raise Refused("this form was saved before, and that entry was undone or cancelled since: save it once more")
+    return Entered(before.patient_id, before.id, [])
+
+
+def _enter(clinic: Clinic, actor: str, entry: Entry, may_override_age: bool) -> Entered:
     found = approvals.read_files(clinic, actor)
     now = clinic.clock.now()
     checked = _check(clinic, entry, now, may_override_age)
     with clinic.store.write(actor, now) as session:
-        before = stored_treatments.find_treatment(session, entry.treatment_id)
+        before = _sent_before(session, entry)
+        if before is None and entry.patient_id is not None:
+            patients.lock(session, entry.patient_id)
+            before = _sent_before(
+                session, entry
+            )  # whoever sent it too, and had her row before us, has stored it by now
         if before is not None:
-            return Entered(before.patient_id, before.id, [])
+            return before
         patient = _patient(session, entry, checked)
         new = treatments.store_new(session, clinic, patient, entry.treatment, entry.treatment_id)
         treatment = treatments.get(session, entry.treatment_id)
@@ -130,13 +162,20 @@ def enter(clinic: Clinic, actor: str, entry: Entry, may_override_age: bool = Fal
     return entered
 
 
-def list_alike(session: Session, form: PatientForm) -> list[Alike]:
-    """Who in the record may be the person being entered, or shares her address. What is typed may be half of it."""
+def list_alike(session: Session, form: PatientForm, is_whole: bool = False) -> list[Alike]:
+    """Who in the record may be the person being entered, or shares her address.
+
+    What is typed may be half of it, so names that begin like it count too, unless it `is_whole`.
+    """
     email = (form.email or "").strip().lower() or None
     born = _read_date(form.birth_date)
     given, family = (form.given_name or "").strip(), (form.family_name or "").strip()
     sharing = {patient.id for patient in stored_patients.list_by_email(session, email)} if email else set()
-    named = {patient.id for patient in stored_patients.list_alike(session, given, family, born, None)}
+    named = {
+        patient.id
+        for patient in stored_patients.list_alike(session, given, family, born, None)
+        if not is_whole or _parts(f"{given} {family}") <= _parts(" ".join(_names(patient)))
+    }
     return [
         Alike(patient_id, patient_id in sharing, patient_id in named)
         for patient_id in dict.fromkeys([*named, *sharing])
@@ -205,7 +244,12 @@ def look_ahead(clinic: Clinic, entry: Entry) -> Ahead:
                 )
             )
         ended = sum(change.verdict.reason is Reason.SUPERSEDED for change in result.difference.changes)
-    notes = []
+        replaced = {plan.id for plan in earlier} if not keeps else set()
+        visits = [moment for each in plans if each.id in replaced for moment in _booked(each, now)]
+    notes = [
+        f"A visit is booked for {in_words(moment.wall, now.date())} in the plan it replaces: book it here if it stands."
+        for moment in visits
+    ]
     if not shelved.approved:
         notes.append("This protocol is a draft: its messages wait until a clinician approves it.")
     if ended:
@@ -213,41 +257,10 @@ def look_ahead(clinic: Clinic, entry: Entry) -> Ahead:
     return Ahead(sorted(lines, key=lambda line: line.due_local), notes)
 
 
-def can_undo(clinic: Clinic, session: Session, treatment_id: UUID) -> datetime | None:
-    """Until when an entry may be taken back as if it had not been made; None when it may not any more.
-
-    The grace has to run still, nothing may have left, and nothing else may have been recorded about it.
-    """
-    treatment = stored_treatments.find_treatment(session, treatment_id)
-    if treatment is None or treatment.status is not TreatmentStatus.ACTIVE or treatment.import_batch_id is not None:
-        return None
-    until = treatment.entered_at + timedelta(minutes=clinic.settings.grace_minutes)
-    if clinic.clock.now() >= until:
-        return None
-    rows = reminders.list_reminders(session, treatment_id=treatment_id)
-    touched = any(row.attempts or row.state is ReminderState.SENDING for row, _ in rows)
-    return None if touched else until
-
-
-def undo(clinic: Clinic, actor: str, treatment_id: UUID) -> None:
-    """Take back an entry within the grace: nothing of it has left. A patient made with it goes with it.
-
-    Raises `Refused` when it is too late: then it is cancelled like any other.
-    """
-    with clinic.store.write(actor, clinic.clock.now()) as session:
-        treatment = treatments.lock(session, treatment_id)
-        if can_undo(clinic, session, treatment_id) is None:
-            raise Refused("it is too late to undo this entry: cancel the treatment instead, with a reason")
-        treatment.status, treatment.unsigned_since = TreatmentStatus.CANCELLED, None
-        stored_treatments.add_note(session, treatment.patient_id, "Treatment entry undone at the desk", treatment.id)
-        audit.record(session, "treatment.undone", "treatment", treatment.id, treatment.patient_id, ["status"])
-        session.flush()
-        replan(session, clinic, treatment.patient_id)
-        patient = patients.get(session, treatment.patient_id)
-        alone = len(stored_treatments.list_treatments(session, patient.id)) == 1
-        if alone and patient.created_at == treatment.entered_at and patient.changed_at == patient.created_at:
-            patient.voided_at, patient.record_number_index = instant_of(session), None
-            audit.record(session, "patient.voided", "patient", patient.id, patient.id, ["voided_at"])
+def _booked(plan: PlanFacts, now: datetime) -> list[Moment]:
+    """Visits of a plan that are still to come."""
+    bookings = [state.booking for state in follow(plan).reviews.values() if state.status is ReviewStatus.BOOKED]
+    return [booking.at for booking in bookings if booking and booking.at.instant > now]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +292,7 @@ def _check(clinic: Clinic, entry: Entry, now: datetime, may_override_age: bool) 
         raise InvalidInput(*problems)
     if not entry.sure and entry.patient_id is None and entry.patient is not None:
         with clinic.store.read() as session:
-            alike = list_alike(session, entry.patient)
+            alike = list_alike(session, entry.patient, is_whole=True)
         if alike:
             raise Doubtful(alike)
     return _Checked(patient)
@@ -314,6 +327,14 @@ def _patient(session: Session, entry: Entry, checked: _Checked) -> Patient:
     if entry.address_confirmed:
         patients.confirm_address(session, patient)
     return patient
+
+
+def _names(patient: Patient) -> list[str]:
+    return [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
+
+
+def _parts(names: str) -> frozenset[str]:
+    return frozenset(normal(names).replace("-", " ").split())
 
 
 def _new_facts(entry: Entry, clinic: Clinic) -> PatientFacts:

@@ -25,7 +25,7 @@ from scheduler import approvals, patients
 from scheduler.care_plans import load, moment_of, replan
 from scheduler.clinic import Clinic
 from scheduler.entries import NOTE_LENGTH, check_moment, clean_text, read_reason
-from scheduler.errors import InvalidInput, NotFound, Refused
+from scheduler.errors import InvalidInput, NotFound, Refused, ReplaceOrKeep, UnderAge
 from scheduler.kill_points import reach
 from scheduler.library import ShelvedProtocol
 from scheduler.planning.course import follow
@@ -181,10 +181,7 @@ def check_age(born: date | None, shelved: ShelvedProtocol, entry: TreatmentEntry
         return
     age = age_on(born, date.fromisoformat(entry.treated_local[:10]))
     if age < minimum:
-        raise Refused(
-            f"the patient was {age} at the treatment and the protocol is for {minimum} and over; "
-            "a clinician may override it with a reason (--age-override)"
-        )
+        raise UnderAge(age, minimum)
 
 
 def keeps_earlier(shelved: ShelvedProtocol, there_is_one: bool, replaces: bool | None) -> bool:
@@ -193,10 +190,7 @@ def keeps_earlier(shelved: ShelvedProtocol, there_is_one: bool, replaces: bool |
     if replaces is not None:
         return not replaces
     if rule is OnNewTreatment.ASK and there_is_one:
-        raise InvalidInput(
-            "the patient has a running plan of this protocol, and the protocol asks what becomes of it: "
-            "say --replace or --keep"
-        )
+        raise ReplaceOrKeep
     return rule is OnNewTreatment.KEEP
 
 

@@ -18,7 +18,7 @@ from db import treatments as stored_treatments
 from db.records import Patient
 from db.states import Role
 from db.types import new_id
-from scheduler import patients, treatment_entry, treatments
+from scheduler import entry_undo, patients, treatment_entry, treatments
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
@@ -138,7 +138,7 @@ def plan(request: Request) -> Response:
 def undo(request: Request, treatment_id: UUID) -> Response:
     """Take back an entry within the grace; the form comes back as it was."""
     BackForm.read(request)
-    treatment_entry.undo(clinic_of(request), me_of(request).actor, treatment_id)
+    entry_undo.undo(clinic_of(request), me_of(request).actor, treatment_id)
     return go_to(f"/treatments/new?from={treatment_id}", "entry-undone")
 
 

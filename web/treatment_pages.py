@@ -17,7 +17,7 @@ from db import treatments as stored
 from db.follow_up import CarePlan, Review
 from db.records import Patient, Treatment
 from db.states import CarePlanStatus, EventKind, Phase, ReviewStatus, TreatmentStatus
-from scheduler import patients, plan_words, treatment_entry, treatments
+from scheduler import entry_undo, patients, plan_words, treatments
 from scheduler.accounts.rights import Right
 from scheduler.care_plans import facts_of
 from scheduler.clinic import Clinic
@@ -81,7 +81,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
         facts = facts_of(session, clinic, plan, patient.language)
         course = follow(facts)
         reviews = {row.key: row for row in stored_plans.list_reviews(session, [plan.id])}
-        undo_until = treatment_entry.can_undo(clinic, session, treatment_id)
+        undo_until = entry_undo.can_undo(clinic, session, treatment_id)
         events = stored_plans.list_events(session, [plan.id])
         shown = {
             "treatment": treatment,
