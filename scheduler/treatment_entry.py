@@ -144,9 +144,7 @@ def _enter(clinic: Clinic, actor: str, entry: Entry, may_override_age: bool) -> 
         before = _sent_before(session, entry)
         if before is None and entry.patient_id is not None:
             patients.lock(session, entry.patient_id)
-            before = _sent_before(
-                session, entry
-            )  # whoever sent it too, and had her row before us, has stored it by now
+            before = _sent_before(session, entry)  # whoever had her row before us has stored it by now
         if before is not None:
             return before
         patient = _patient(session, entry, checked)

@@ -25,7 +25,14 @@ NEW = PatientForm("Ines", "Moreau", email="ines@example.org", record_number="I-1
 
 def entered(desk: Desk, patient_id: UUID | None = None, at: str = "2026-11-23T09:00", **more: Any) -> Entered:
     """A treatment entered just now, of a new patient unless one is named."""
-    entry = Entry(new_id(), TreatmentForm("course", at), patient_id, None if patient_id else NEW, sure=True, **more)
+    entry = Entry(
+        new_id(),
+        TreatmentForm("course", at, clinician="Dr Novak"),
+        patient_id,
+        None if patient_id else NEW,
+        sure=True,
+        **more,
+    )
     found = enter(desk.clinic, STAFF, entry)
     desk.tick()
     return found
@@ -113,10 +120,7 @@ TOUCHES: dict[str, Touch] = {
     "an event": lambda desk, treatment_id: desk.event(treatment_id, EventKind.COMPLICATION),
     "a decision": lambda desk, treatment_id: desk.decide(desk.row("after-visit"), DecisionKind.HOLD),
     "a version": lambda desk, treatment_id: signing.fill_in(desk.clinic, STAFF, treatment_id, {"lot": "C1"}, ""),
-    "a signature": lambda desk, treatment_id: (
-        signing.fill_in(desk.clinic, STAFF, treatment_id, {}, "Dr Novak"),
-        signing.sign(desk.clinic, STAFF, treatment_id),
-    ),
+    "a signature": lambda desk, treatment_id: signing.sign(desk.clinic, STAFF, treatment_id),
     "a date": lambda desk, treatment_id: treatments.move(desk.clinic, STAFF, treatment_id, "2026-11-23T08:00"),
 }
 

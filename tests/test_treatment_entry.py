@@ -18,7 +18,7 @@ from db import patients as stored_patients
 from db import treatments as stored_treatments
 from db.follow_up import CarePlan
 from db.records import Patient
-from db.states import AddressState, EventKind, Past, ReminderState, StopReason
+from db.states import AddressFactKind, AddressState, EventKind, Past, ReminderState, StopReason
 from db.types import new_id
 from scheduler.entries import PatientForm
 from scheduler.errors import InvalidInput, Refused, ReplaceOrKeep, UnderAge
@@ -239,7 +239,7 @@ def test_the_address_of_a_known_patient_is_confirmed_with_the_entry(desk: Desk) 
         if state is AddressState.REFUSED:
             with desk.store.write(STAFF, desk.clock.now()) as session:
                 patient = session.get_one(Patient, known)
-                stored_patients.add_address_fact(session, patient, stored_patients.AddressFactKind.REFUSED)
+                stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
         desk.tick()
         assert address(desk, known) is state
         entered(desk, entry(patient_id=known, patient=None))
