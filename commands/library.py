@@ -96,7 +96,9 @@ def show_protocol(context: typer.Context, key: str, as_json: AsJson = False) -> 
 def check_protocol(context: typer.Context, file: Path) -> None:
     """Check a protocol file; prints findings with file and line."""
     clinic = clinic_of(context)
-    known = {key for key, _, _ in list_templates(clinic.settings.template_folders)}
+    with clinic.store.read() as session:
+        written = clinic.library.shelf(session).latest
+    known = {key for key, _, _ in (*list_templates(clinic.settings.template_folders), *written)}
     try:
         protocol = read_protocol(file.read_text(encoding="utf-8"), file.name, known)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -3,26 +3,22 @@
 Files are never written: an approval is a row over one content, and the stored content is what runs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db import audit
 from db import care_plans as stored_plans
 from db import library as stored
-from db import patients as stored_patients
 from db.reminders import list_patients_held
 from db.states import Approvable, Reason
-from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
+from scheduler.replanning import Progress, outdate, replan_each
 from scheduler.template_files import check_text
-
-Progress = Callable[[int, int], None]  # done, of how many
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,8 @@ def read_files(clinic: Clinic, actor: str) -> list[str]:
     """Read protocol and text files into the record and replan who follows a changed draft; problems found."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
         reading = clinic.library.read_files(session)
-        touched = _outdate(session, stored_plans.list_patients_on(session, reading.changed) if reading.changed else [])
-    _replan(clinic, actor, touched)
+        touched = outdate(session, stored_plans.list_patients_on(session, reading.changed) if reading.changed else [])
+    replan_each(clinic, actor, touched)
     return reading.problems
 
 
@@ -99,6 +95,7 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress
     if scope.nothing_new:
         return Approved(protocol=False, texts=0, replanned=0)
     with clinic.store.write(actor, clinic.clock.now()) as session:
+        stored.lock_protocol(session, scope.protocol.protocol.key)
         shelf = clinic.library.shelf(session)
         now_there = shelf.get(scope.protocol.version_id)
         latest = {text.version_id for text in shelf.latest.values()}
@@ -115,8 +112,8 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress
             audit.record(session, "protocol.approved", "protocol", now_there.version_id, fields=["content", "texts"])
         for text in scope.texts:
             _approve_text(session, text, name)
-        touched = _outdate(session, list_patients_held(session, Reason.NOT_APPROVED))
-    return Approved(scope.covers_protocol, len(scope.texts), _replan(clinic, actor, touched, progress))
+        touched = outdate(session, list_patients_held(session, Reason.NOT_APPROVED))
+    return Approved(scope.covers_protocol, len(scope.texts), replan_each(clinic, actor, touched, progress))
 
 
 def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> list[ShelvedText]:
@@ -151,8 +148,8 @@ def approve_texts(
             raise Refused("a text changed since it was shown; look at it again")
         for text in texts:
             _approve_text(session, text, name)
-        touched = _outdate(session, list_patients_held(session, Reason.NOT_APPROVED) if texts else [])
-    return Approved(protocol=False, texts=len(texts), replanned=_replan(clinic, actor, touched, progress))
+        touched = outdate(session, list_patients_held(session, Reason.NOT_APPROVED) if texts else [])
+    return Approved(protocol=False, texts=len(texts), replanned=replan_each(clinic, actor, touched, progress))
 
 
 def set_text(clinic: Clinic, actor: str, key: str, name: str, value: str) -> None:
@@ -213,23 +210,3 @@ def _name(by: str) -> str:
     if problem or not cleaned:
         raise InvalidInput(problem or "by: write the name of the clinician who approves")
     return cleaned
-
-
-def _outdate(session: Session, patient_ids: list[UUID]) -> list[UUID]:
-    """Note that these patients wait to be planned again: what a crash leaves undone is done at the next start."""
-    stored_plans.mark_outdated(session, patient_ids)
-    return patient_ids
-
-
-def _replan(clinic: Clinic, actor: str, patient_ids: Iterable[UUID], progress: Progress | None = None) -> int:
-    """Plan patients again, each in a transaction of her own, so that nobody waits."""
-    count = 0
-    waiting = list(dict.fromkeys(patient_ids))
-    for place, patient_id in enumerate(waiting, start=1):
-        if progress:
-            progress(place, len(waiting))
-        with clinic.store.write(actor, clinic.clock.now()) as session:
-            if stored_patients.find_patient(session, patient_id) is not None:
-                replan(session, clinic, patient_id)
-                count += 1
-    return count

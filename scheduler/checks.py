@@ -135,7 +135,9 @@ def _clock(clinic: Clinic) -> Iterator[Found]:
 
 
 def _protocols(clinic: Clinic) -> Iterator[Found]:
-    known = {key for key, _, _ in list_templates(clinic.settings.template_folders)}
+    with clinic.store.read() as session:
+        shelf = clinic.library.shelf(session)
+    known = {key for key, _, _ in (*list_templates(clinic.settings.template_folders), *shelf.latest)}
     for path in list_protocol_files(clinic.settings.protocol_folders).values():
         try:
             read_protocol(path.read_text(encoding="utf-8"), path.name, known)
@@ -143,8 +145,6 @@ def _protocols(clinic: Clinic) -> Iterator[Found]:
             problems = wrong.problems if isinstance(wrong, ProtocolInvalid) else [f"{path.name}: is not UTF-8"]
             for problem in problems:
                 yield Found("protocol-invalid", "fail", problem)
-    with clinic.store.read() as session:
-        shelf = clinic.library.shelf(session)
     for key in sorted({shelved.protocol.key for shelved in shelf.protocols.values()}):
         if key not in shelf.retired and not any(s.approved for s in shelf.list_versions(key)):
             yield Found("protocol-draft", "warn", f"{key} is a draft: nothing of it is sent")

@@ -1,27 +1,37 @@
-"""The protocols and texts in force: files are read into versions, approval freezes them, the stored text runs.
+"""The protocols and texts in force: versions from files and screen, frozen by approval; the stored text runs.
 
-Reading one protocol file is in `scheduler.protocols`, one text in `scheduler.message_source`.
+Reading the files is in `scheduler.library_files`, the grammar of a protocol in `scheduler.protocols`.
 """
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import audit
 from db import library as stored
-from db.engine import instant_of
-from db.states import Approvable
-from scheduler.errors import InvalidInput, NotFound, Refused
-from scheduler.message_source import Source, parse_source
+from db.follow_up import Approval, TemplateVersion
+from db.states import Approvable, Origin
+from scheduler.errors import NotFound, Refused
+from scheduler.library_files import LibraryFiles, Reading
+from scheduler.message_source import Source
 from scheduler.planning.protocol import Protocol
-from scheduler.protocols import ProtocolInvalid, content_hash, list_protocol_files, read_protocol
-from scheduler.template_files import list_templates, read_source
+from scheduler.protocols import read_protocol
+from scheduler.template_files import TextId
 from scheduler.word_lists import WordList, load_word_list
+
+
+@dataclass(frozen=True, slots=True)
+class GivenApproval:
+    """Who approved a content, when, and why alone where she had written it herself."""
+
+    by: str
+    at: datetime
+    alone_because: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +42,39 @@ class ShelvedProtocol:
     protocol: Protocol
     source: str
     content_hash: str
-    approved: bool
-    approved_by: str | None
+    approval: GivenApproval | None
     texts: Mapping[str, str]
+    origin: Origin
+    written_by: str | None
+    seen_at: datetime
+
+    @property
+    def approved(self) -> bool:
+        """Whether it may be sent from."""
+        return self.approval is not None
+
+    @property
+    def approved_by(self) -> str | None:
+        """The clinician who approved it."""
+        return self.approval.by if self.approval else None
 
 
 @dataclass(frozen=True, slots=True)
 class ShelvedText:
-    """One content of a message source."""
+    """One content of a message source. `approval`: the last it was given, whether or not another came after it."""
 
     version_id: UUID
     source: Source
     content_hash: str
-    approved: bool
+    approval: GivenApproval | None
+    origin: Origin
+    written_by: str | None
+    seen_at: datetime
+
+    @property
+    def approved(self) -> bool:
+        """Whether a clinician ever approved this content."""
+        return self.approval is not None
 
 
 class MessageTexts(NamedTuple):
@@ -58,13 +88,14 @@ class MessageTexts(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """The library at one moment. `approved` holds the last approved text of each key, language and level, `latest`
-    the one seen last, approved or not."""
+    the one seen last, approved or not, `texts` every content there ever was, the oldest first."""
 
     protocols: Mapping[UUID, ShelvedProtocol]
     approved: Mapping[tuple[str, str, str], ShelvedText]
     latest: Mapping[tuple[str, str, str], ShelvedText]
     retired: frozenset[str]  # keys whose newest version says so: no new treatments
     default_language: str
+    texts: Mapping[UUID, ShelvedText] = field(default_factory=dict)
 
     def get(self, version_id: UUID) -> ShelvedProtocol:
         """The protocol of a care plan."""
@@ -121,23 +152,13 @@ class Shelf:
         )
 
 
-@dataclass(slots=True)
-class Reading:
-    """What reading the files found: problems with file and line, protocol versions whose draft text changed, and
-    whether anything was written."""
-
-    problems: list[str] = field(default_factory=list)
-    changed: list[UUID] = field(default_factory=list)
-    wrote: bool = False
-
-
 class Library:
     """Reads the files into the database and keeps the shelf at hand while nothing in it changes."""
 
     def __init__(
         self, protocol_folders: Sequence[Path], template_folders: Sequence[Path], default_language: str
     ) -> None:
-        self._protocol_folders = protocol_folders
+        self._files = LibraryFiles(protocol_folders, template_folders)
         self._template_folders = template_folders
         self._default_language = default_language
         self._shelf: tuple[stored.LibraryStamp, Shelf] | None = None
@@ -163,82 +184,20 @@ class Library:
         return self._words[language]
 
     def read_files(self, session: Session) -> Reading:
-        """Bring new versions, drafts' changes and new texts from the files into the database.
-
-        A file that is wrong is told and left out; what was stored from it before stays in force. A version that was
-        approved never changes: its file then has to raise the version.
-        """
-        reading = Reading()
-        self._read_texts(session, reading)
-        keys = {key for key, _, _ in self._text_files()}
-        shelf = self.shelf(session)
-        versions = {(v.key, v.number): v for v in stored.list_protocol_versions(session)}
-        for key, path in sorted(list_protocol_files(self._protocol_folders).items()):
-            try:
-                source = path.read_text(encoding="utf-8")
-                protocol = read_protocol(source, path.name, keys)
-            except ProtocolInvalid as wrong:
-                reading.problems += wrong.problems
-                continue
-            except (OSError, UnicodeDecodeError):
-                reading.problems.append(f"{path.name}: cannot be read: expected a text file in UTF-8")
-                continue
-            digest = content_hash(source)
-            version = versions.get((key, protocol.version))
-            if version is None:
-                version = stored.add_protocol_version(session, key, protocol.version, source, digest)
-                reading.wrote = True
-                audit.record(session, "protocol.seen", "protocol", f"{key} {protocol.version}")
-            elif version.content_hash != digest:
-                if shelf.get(version.id).approved and not _only_retires(version.source, source):
-                    reading.problems.append(
-                        f"{path.name}: version {protocol.version} is approved and its text differs: raise the version"
-                    )
-                    continue
-                if not shelf.get(version.id).approved:
-                    version.source, version.content_hash, version.seen_at = source, digest, instant_of(session)
-                    reading.changed.append(version.id)
-                    reading.wrote = True
-                    audit.record(session, "protocol.draft_changed", "protocol", f"{key} {protocol.version}")
-            if version.retired != protocol.retired:
-                version.retired, version.seen_at = protocol.retired, instant_of(session)
-                reading.wrote = True
-                audit.record(session, "protocol.retired", "protocol", f"{key} {protocol.version}")
-        session.flush()
+        """Bring what changed in the files since they were last read into the database."""
+        reading = self._files.read(session)
         if reading.wrote:
-            self._shelf = None  # a change within the stamp's own instant would not show in it
+            self.forget()
         return reading
 
-    def _text_files(self) -> Mapping[tuple[str, str, str], Path]:
-        return list_templates(self._template_folders)
-
-    def _read_texts(self, session: Session, reading: Reading) -> None:
-        known = {(v.key, v.language, v.level, v.content_hash): v for v in stored.list_template_versions(session)}
-        newest: dict[tuple[str, str, str], UUID] = {}
-        for (key, language, level, _), version in known.items():
-            newest[(key, language, level)] = version.id
-        for (key, language, level), path in sorted(self._text_files().items()):
-            try:
-                source = read_source(path)
-                parse_source(source)
-            except InvalidInput as wrong:
-                reading.problems += wrong.problems
-                continue
-            digest = content_hash(source.text)
-            seen = known.get((key, language, level, digest))
-            if seen is not None:
-                if newest[(key, language, level)] != seen.id:
-                    seen.seen_at = instant_of(session)  # the file went back to an earlier content
-                    reading.wrote = True
-                continue
-            stored.add_template_version(session, key, language, level, source.text, digest)
-            reading.wrote = True
-        session.flush()
+    def forget(self) -> None:
+        """Read the shelf anew next time: a change within the stamp's own instant would not show in it."""
+        self._shelf = None
 
     def _read_shelf(self, session: Session) -> Shelf:
-        texts = stored.list_texts(session)
-        approvals = stored.list_approvals(session)
-        by_version = {approval.version_id: approval for approval in approvals}
+        values = stored.list_texts(session)
+        given = stored.list_approvals(session)
+        by_version = {row.version_id: row for row in given}
         protocols = {}
         retired: dict[str, bool] = {}
         for version in stored.list_protocol_versions(session):
@@ -249,25 +208,20 @@ class Library:
                 protocol=self._parse(version.source, version.content_hash, version.key),
                 source=version.source,
                 content_hash=version.content_hash,
-                approved=approval is not None,
-                approved_by=approval.approved_by if approval else None,
-                texts=approval.texts if approval else texts.get(version.key, {}),
+                approval=_given(approval),
+                texts=approval.texts if approval else values.get(version.key, {}),
+                origin=version.origin,
+                written_by=version.written_by,
+                seen_at=version.seen_at,
             )
-        latest = {}
-        by_id = {}
-        approved_ids = {approval.version_id for approval in approvals if approval.what is Approvable.TEMPLATE}
-        for row in stored.list_template_versions(session):
-            source = Source(row.key, row.language, row.level, row.source)
-            text = ShelvedText(row.id, source, row.content_hash, row.id in approved_ids)
-            latest[(row.key, row.language, row.level)] = text
-            by_id[row.id] = text
+        texts = {row.id: _shelved(row, by_version.get(row.id)) for row in stored.list_template_versions(session)}
+        latest = {_text_id(text): text for text in texts.values()}
         approved = {}
-        for approval in approvals:
+        for approval in given:
             if approval.what is Approvable.TEMPLATE:
-                text = by_id[approval.version_id]
-                approved[(text.source.key, text.source.language, text.source.level)] = text
+                approved[_text_id(texts[approval.version_id])] = texts[approval.version_id]
         gone = frozenset(key for key, is_retired in retired.items() if is_retired)
-        return Shelf(protocols, approved, latest, gone, self._default_language)
+        return Shelf(protocols, approved, latest, gone, self._default_language, texts)
 
     def _parse(self, source: str, digest: str, key: str) -> Protocol:
         if digest not in self._parsed:
@@ -275,10 +229,16 @@ class Library:
         return self._parsed[digest]
 
 
-def _only_retires(before: str, after: str) -> bool:
-    """Whether a file differs from its approved text in the one line that may change: `status = "retired"`."""
+def _given(approval: Approval | None) -> GivenApproval | None:
+    if approval is None:
+        return None
+    return GivenApproval(approval.approved_by, approval.approved_at, approval.alone_because)
 
-    def rest(text: str) -> list[str]:
-        return [line for line in text.splitlines() if line.split("=")[0].strip() != "status"]
 
-    return rest(before) == rest(after)
+def _shelved(row: TemplateVersion, approval: Approval | None) -> ShelvedText:
+    source = Source(row.key, row.language, row.level, row.source)
+    return ShelvedText(row.id, source, row.content_hash, _given(approval), row.origin, row.written_by, row.seen_at)
+
+
+def _text_id(text: ShelvedText) -> TextId:
+    return text.source.key, text.source.language, text.source.level

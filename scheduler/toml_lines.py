@@ -1,6 +1,6 @@
-"""The line on which each key and each array element of a TOML text stands; `tomllib` tells values only.
+"""Where each key, value and table of a TOML text stands; `tomllib` tells values only.
 
-Reading the values and judging them is in `scheduler.table_reader`.
+Reading the values and judging them is in `scheduler.table_reader`, changing them in `scheduler.toml_edits`.
 """
 
 import re
@@ -28,6 +28,16 @@ def find_lines(text: str) -> Mapping[Path, int]:
     return scan.lines
 
 
+def find_places(text: str) -> tuple[Mapping[Path, tuple[int, int]], Mapping[Path, int]]:
+    """From where to where each value stands, and where the line of each table's header begins, as offsets.
+
+    The text has line ends of one character and is one that `tomllib` accepts.
+    """
+    scan = _Scan(text)
+    scan.document()
+    return scan.values, scan.heads
+
+
 def line_of(lines: Mapping[Path, int], path: Path) -> int:
     """The line of a path, or of the nearest table around it that has one."""
     while path and path not in lines:
@@ -40,6 +50,8 @@ class _Scan:
         self.text = text
         self.at = 0
         self.lines: dict[Path, int] = {}
+        self.values: dict[Path, tuple[int, int]] = {}
+        self.heads: dict[Path, int] = {}
         self._counts: dict[Path, int] = {}  # how many [[tables]] an array has so far
         self._counted_to = 0
         self._line = 1
@@ -57,7 +69,7 @@ class _Scan:
             self._skip(_BLANK)
 
     def _header(self, closing: str) -> Path:
-        line = self._here()
+        line, head = self._here(), self.text.rfind("\n", 0, self.at) + 1
         keys = self._keys()
         self._take(closing)
         path = (*self._inside((), keys[:-1]), keys[-1])
@@ -67,6 +79,7 @@ class _Scan:
             self.lines.setdefault(path, line)
             path += (place,)
         self.lines[path] = line
+        self.heads[path] = head
         return path
 
     def _inside(self, path: Path, keys: list[str]) -> Path:
@@ -88,6 +101,7 @@ class _Scan:
 
     def _value(self, path: Path) -> None:
         self._skip(_SPACE)
+        begins = self.at
         if self._take("["):
             self._array(path)
         elif self._take("{"):
@@ -101,6 +115,7 @@ class _Scan:
             self.at = string.end()
         else:
             self._skip(_SCALAR)
+        self.values[path] = (begins, begins + len(self.text[begins : self.at].rstrip()))
 
     def _array(self, path: Path) -> None:
         place = 0

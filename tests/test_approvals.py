@@ -316,7 +316,7 @@ def test_what_a_crash_left_unplanned_is_planned_at_the_next_start(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as crash:
-        crash.setattr("scheduler.approvals._replan", killed)
+        crash.setattr("scheduler.approvals.replan_each", killed)
         with pytest.raises(KeyboardInterrupt):
             approvals.approve_protocol(draft_desk.clinic, STAFF, scope, DOCTOR)
     assert draft_desk.stands("after-visit") == "held:not_approved"
