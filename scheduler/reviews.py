@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
+from db import care_plans as stored
+from db.records import Treatment
 from db.states import EventKind
 from scheduler import events, treatments
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
-from scheduler.entries import read_reason
+from scheduler.entries import check_moment, read_reason
 from scheduler.errors import InvalidInput
 
 OUTCOMES = ("progressing", "hold", "step back", "refer", "discharge")
@@ -42,9 +46,13 @@ class ReviewForm:
 def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -> None:
     """Record that a review took place, and what follows; all of it or nothing. Raises `InvalidInput` or `Refused`."""
     fields = _fields(form)
+    if form.next_at.strip():
+        check_moment(form.next_at, clinic.settings.clinic_time_zone, "next_at")
     with clinic.store.write(actor, clinic.clock.now()) as session:
         treatment = treatments.lock(session, treatment_id)
         at = form.at.strip() or None
+        if at and _is_there(session, clinic, treatment, form.review, at, fields):
+            return  # the same form sent twice
         events.store(session, clinic, treatment, EventKind.REVIEW_COMPLETED, at, form.review, fields)
         if form.starts_solo:
             events.store(session, clinic, treatment, EventKind.SOLO_STARTED)
@@ -67,6 +75,18 @@ def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -
             )
         session.flush()
         replan(session, clinic, treatment.patient_id)
+
+
+def _is_there(
+    session: Session, clinic: Clinic, treatment: Treatment, review: str, at: str, fields: Mapping[str, str]
+) -> bool:
+    wall = check_moment(at, clinic.settings.clinic_time_zone).wall.isoformat(timespec="seconds")
+    plan = treatments.get_plan(session, treatment.id)
+    return any(
+        (event.kind, event.review, event.occurred_local) == (EventKind.REVIEW_COMPLETED, review, wall)
+        and event.fields == fields
+        for event in stored.list_events(session, [plan.id])
+    )
 
 
 def release_partner_phase(clinic: Clinic, actor: str, treatment_id: UUID, wish: str) -> None:

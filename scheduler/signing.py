@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db import treatments as stored
+from db.engine import actor_of, instant_of
 from db.records import Treatment, TreatmentVersion
 from db.sealed import vault_of
 from db.states import TreatmentStatus
@@ -71,59 +72,60 @@ def find_signed_versions(session: Session, treatment_ids: Sequence[UUID]) -> dic
                 recorded_by=version.recorded_by,
                 signed_at=signature.signed_at if signature else None,
                 signed_by=signature.signed_by if signature else None,
-                holds=signature is None or signature.content_mac == _content_mac(session, version),
+                holds=signature is None
+                or signature.content_mac == _content_mac(session, version, signature.signed_at, signature.signed_by),
             )
         )
     return found
 
 
 def fill_in(
-    clinic: Clinic, actor: str, treatment_id: UUID, fields: Mapping[str, str], clinician: str, reason: str = ""
+    clinic: Clinic,
+    actor: str,
+    treatment_id: UUID,
+    fields: Mapping[str, str],
+    clinician: str,
+    reason: str = "",
+    seen: int | None = None,
+    signs: bool = False,
 ) -> None:
-    """Write the record's fields as a new version.
+    """Write the record's fields as a new version, and sign it when asked to, in one transaction.
 
     Before the first signature it is a draft and needs no reason. After it, it is an amendment: the reason is kept, and
-    who writes it signs it. Raises `InvalidInput` with every problem; nothing is written when nothing is different.
+    who writes it signs it. Nothing is written when nothing is different. `seen` is the version that was read before.
+    Raises `InvalidInput` with every problem, `Refused` when somebody else wrote a version meanwhile.
     """
     with clinic.store.write(actor, clinic.clock.now()) as session:
         treatment = _lock_active(session, treatment_id)
         protocol = protocol_of(session, clinic, treatment)
-        content = stored.get_content(session, treatment_id)
-        is_signed = bool(stored.list_signatures(session, treatment_id))
-        entry = _entry(protocol, content, fields, clinician)
-        if (dict(entry.fields), entry.clinician) == (content.fields, content.clinician):
-            return
-        if is_signed:
-            why: str | None = read_reason(reason)
-            _check_complete(protocol, entry.fields, entry.clinician)
-        else:
-            why = reason.strip() or None
-        version = stored.add_version(session, treatment, entry, content.number + 1, why)
-        changed = {key for key in {*content.fields, *entry.fields} if content.fields.get(key) != entry.fields.get(key)}
-        audit.record(
-            session,
-            "treatment.amended" if is_signed else "treatment.filled_in",
-            "treatment",
-            treatment.id,
-            treatment.patient_id,
-            sorted(changed),
-        )
-        if is_signed:
-            _sign(session, treatment, version)
+        version = stored.get_content(session, treatment_id)
+        if seen is not None and version.number != seen:
+            raise Refused("somebody else changed this record meanwhile: look at it again before you write in it")
+        signed = {row.version for row in stored.list_signatures(session, treatment_id)}
+        entry = _entry(protocol, version, fields, clinician)
+        before = version.fields
+        if (dict(entry.fields), entry.clinician) != (before, version.clinician):
+            why = read_reason(reason) if signed else _read_draft_reason(reason)
+            version = stored.add_version(session, treatment, entry, version.number + 1, why)
+            action = "treatment.amended" if signed else "treatment.filled_in"
+            changed = {key for key in {*before, *entry.fields} if before.get(key) != entry.fields.get(key)}
+            audit.record(session, action, "treatment", treatment.id, treatment.patient_id, sorted(changed))
+            signs = signs or bool(signed)
+        if signs and version.number not in signed:
+            _sign(session, clinic, treatment, protocol, version)
 
 
 def sign(clinic: Clinic, actor: str, treatment_id: UUID) -> None:
     """Sign the record as it stands: from here on it is final, and only amended.
 
-    Raises `Refused` when it is signed already, `InvalidInput` naming every required field that is empty.
+    Raises `Refused` when it is signed already or still to be done, `InvalidInput` naming every required empty field.
     """
     with clinic.store.write(actor, clinic.clock.now()) as session:
         treatment = _lock_active(session, treatment_id)
         version = stored.get_content(session, treatment_id)
         if any(row.version == version.number for row in stored.list_signatures(session, treatment_id)):
             raise Refused("this record is signed already")
-        _check_complete(protocol_of(session, clinic, treatment), version.fields, version.clinician)
-        _sign(session, treatment, version)
+        _sign(session, clinic, treatment, protocol_of(session, clinic, treatment), version)
 
 
 def missing_for_signing(protocol: Protocol, fields: Mapping[str, str], clinician: str | None) -> list[str]:
@@ -133,29 +135,40 @@ def missing_for_signing(protocol: Protocol, fields: Mapping[str, str], clinician
     return missing if clinician else ["Clinician", *missing]
 
 
-def _check_complete(protocol: Protocol, fields: Mapping[str, str], clinician: str | None) -> None:
-    problems = [f"field {key}: is needed before signing" for key in missing_required(protocol, fields)]
-    if not clinician:
+def _read_draft_reason(text: str) -> str | None:
+    return read_reason(text) if text.strip() else None
+
+
+def _sign(
+    session: Session, clinic: Clinic, treatment: Treatment, protocol: Protocol, version: TreatmentVersion
+) -> None:
+    problems = [f"field {key}: is needed before signing" for key in missing_required(protocol, version.fields)]
+    if not version.clinician:
         problems.insert(0, "clinician: is needed before signing")
     if problems:
         raise InvalidInput(*problems)
-
-
-def _sign(session: Session, treatment: Treatment, version: TreatmentVersion) -> None:
-    stored.add_signature(session, treatment, version, _content_mac(session, version))
+    if version.treated_at > clinic.clock.now():
+        raise Refused("the treatment is still to be done: its record is signed afterwards")
+    mac = _content_mac(session, version, instant_of(session), actor_of(session))
+    stored.add_signature(session, treatment, version, mac)
     treatment.unsigned_since = None
     audit.record(session, "treatment.signed", "treatment", treatment.id, treatment.patient_id, ["signature"])
 
 
-def _content_mac(session: Session, version: TreatmentVersion) -> bytes:
+def _content_mac(session: Session, version: TreatmentVersion, signed_at: datetime, signed_by: str) -> bytes:
+    """Over all that a signature stands for: what was done, when and by whom, and who signed it when."""
     content = [
+        str(version.treatment_id),
         str(version.id),
         version.number,
+        version.treated_at.isoformat(),
         version.treated_local,
         version.treated_zone,
         version.clinician,
         sorted(version.fields.items()),
         version.correction_reason,
+        signed_at.isoformat(),
+        signed_by,
     ]
     return vault_of(session).content_mac("treatment", json.dumps(content, ensure_ascii=False))
 

@@ -6,7 +6,7 @@ Taking an entry back is in `test_entry_undo`, the form in `test_entry_pages`.
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -394,13 +394,3 @@ def test_staff_say_what_becomes_of_a_running_plan_where_the_protocol_asks(desk: 
         enter(desk.clinic, STAFF, asked)
     entered(desk, replace(asked, treatment=replace(asked.treatment, replaces=True)))
     assert superseded(desk) > 0
-
-
-def test_the_time_of_a_treatment_is_the_clinics_also_where_she_lives_elsewhere(desk: Desk) -> None:
-    known = desk.enter(FENG)
-    found = entered(desk, entry(NOW, patient_id=known, patient=None))
-    with desk.store.read() as session:
-        assert stored_treatments.get_content(session, found.treatment_id).treated_at == datetime(
-            2026, 11, 23, 9, tzinfo=UTC
-        )
-    assert desk.row("after-visit").zone == "Asia/Shanghai"

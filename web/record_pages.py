@@ -19,13 +19,14 @@ from web.treatment_pages import head_of
 
 
 class RecordForm(FormModel):
-    """The record as typed: `field.<key>`; `sign`: the button that signs too."""
+    """The record as typed: `field.<key>`; `version`: the one it was typed over; `sign`: the button that signs too."""
 
     groups: ClassVar[Mapping[str, str]] = {"record": "field."}
 
     clinician: str = ""
     record: dict[str, str] = Field(default_factory=dict)
     reason: str = ""
+    version: str = ""
     sign: str = ""
 
 
@@ -37,7 +38,9 @@ def record_page(request: Request, treatment_id: UUID) -> Response:
         versions = signing.list_signed_versions(session, treatment_id)
         patient_id = treatment.patient_id
     latest = versions[-1]
-    form = RecordForm(clinician=latest.clinician or me_of(request).name, record=dict(latest.fields))
+    form = RecordForm(
+        clinician=latest.clinician or me_of(request).name, record=dict(latest.fields), version=str(latest.number)
+    )
     note_view(request, "treatment.viewed", "treatment", treatment_id, patient_id, ["record"])
     return _record(request, treatment_id, filled(form))
 
@@ -46,12 +49,16 @@ def save_record(request: Request, treatment_id: UUID) -> Response:
     """Write what was typed as a new version; sign it when asked to."""
     form, clinic, me = RecordForm.read(request), clinic_of(request), me_of(request)
     try:
-        signing.fill_in(clinic, me.actor, treatment_id, form.record, form.clinician, form.reason)
-        if form.sign:
-            with clinic.store.read() as session:
-                is_signed = treatments.get(session, treatment_id).unsigned_since is None
-            if not is_signed:
-                signing.sign(clinic, me.actor, treatment_id)
+        signing.fill_in(
+            clinic,
+            me.actor,
+            treatment_id,
+            form.record,
+            form.clinician,
+            form.reason,
+            seen=int(form.version) if form.version.isdecimal() else None,
+            signs=bool(form.sign),
+        )
     except InvalidInput as wrong:
         return _record(request, treatment_id, filled(form, wrong, _labels(request, treatment_id)), 422)
     return go_to(f"/treatments/{treatment_id}/record", "record-signed" if form.sign else "record-saved")
