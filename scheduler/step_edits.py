@@ -73,8 +73,8 @@ def edit_step(source: str, step: Step, form: StepForm) -> str:
     if offset is not None and form.side == BEFORE:
         offset = offset.times(-1)
     lasts = _read_span("lasts", form.lasts, form.lasts_unit, problems)
-    elapsed = form.unit != "days"
-    if not elapsed and not _CLOCK.fullmatch(form.at.strip()):
+    elapsed = form.unit in UNITS and form.unit != "days"
+    if form.unit == "days" and not _CLOCK.fullmatch(form.at.strip()):
         problems.append("at: write a time of day, like 10:00")
     if elapsed and form.at.strip():
         problems.append("at: only whole days have a time of day; leave it empty, or count in days")

@@ -1,11 +1,12 @@
 """Where the keys of a TOML text stand: the same keys as `tomllib` finds, each on the line it was written on."""
 
 import tomllib
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.toml_lines import Path, find_lines, line_of
+from scheduler.toml_lines import Path, find_lines, find_places, line_of
 
 KEYS = st.one_of(st.text("abcXYZ019_-", min_size=1, max_size=6), st.sampled_from(["'a.b'", '"# ["', '"]"']))
 STRINGS = st.sampled_from(
@@ -51,15 +52,21 @@ def paths_of(value: object, path: Path = ()) -> set[Path]:
     return found
 
 
-@given(LINES)
-def test_every_key_that_tomllib_finds_has_a_line_and_no_other(parts: list[str]) -> None:
+def whole(parts: list[str]) -> str:
+    """A text of these parts; one that repeats a key is left out."""
     kept = ""
-    for part in parts:  # a part that repeats a key is left out
+    for part in parts:
         try:
             tomllib.loads(kept + part)
         except tomllib.TOMLDecodeError:
             continue
         kept += part
+    return kept
+
+
+@given(LINES)
+def test_every_key_that_tomllib_finds_has_a_line_and_no_other(parts: list[str]) -> None:
+    kept = whole(parts)
     lines = find_lines(kept)
     expected = paths_of(tomllib.loads(kept))
     assert set(lines) <= expected
@@ -94,3 +101,17 @@ def test_a_key_that_is_not_there_has_the_line_of_its_table() -> None:
     lines = find_lines("\n[[step]]\na = 1\n")
     assert line_of(lines, ("step", 0, "missing")) == 2
     assert line_of(lines, ("missing",)) == 1
+
+
+@given(LINES)
+def test_a_value_stands_where_it_was_found(parts: list[str]) -> None:
+    text = whole(parts).replace("\r\n", "\n")
+    values, heads = find_places(text)
+    document = tomllib.loads(text)
+    for path, (begins, ends) in values.items():
+        expected: Any = document
+        for key in path:
+            expected = expected[key]
+        assert tomllib.loads(f"x = {text[begins:ends]}")["x"] == expected
+    assert all(text[at:].lstrip().startswith("[") for at in heads.values())
+    assert all(at == 0 or text[at - 1] == "\n" for at in heads.values())
