@@ -3,7 +3,7 @@
 Files are never written: an approval is a row over one content, and the stored content is what runs.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -11,14 +11,24 @@ from sqlalchemy.orm import Session
 from db import audit
 from db import care_plans as stored_plans
 from db import library as stored
+from db.follow_up import ProtocolText
 from db.reminders import list_patients_held
 from db.states import Approvable, Reason
 from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
+from scheduler.protocols import content_hash
 from scheduler.replanning import Progress, outdate, replan_each
-from scheduler.template_files import check_text
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One thing that stands between a version and its approval: a sentence, and the value or text it is about."""
+
+    words: str
+    name: str
+    is_empty: bool = False  # a value that only the clinic can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +39,18 @@ class Scope:
     texts: Sequence[ShelvedText]
     values: dict[str, str]
     covers_protocol: bool  # False: the version and its values are approved already
+    writers: frozenset[str] = frozenset()  # who wrote on the screen what is still to be approved
 
     @property
     def nothing_new(self) -> bool:
         """Whether all of it is approved already."""
         return not self.covers_protocol and not self.texts
+
+    @property
+    def seal(self) -> str:
+        """Changes with anything of it: a page that showed one scope approves no other."""
+        parts = [self.protocol.version_id.hex, self.protocol.content_hash, *map(repr, sorted(self.values.items()))]
+        return content_hash("\n".join([*parts, *(text.version_id.hex for text in self.texts)]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,28 +84,53 @@ def scope_of(clinic: Clinic, key: str, read: Sequence[str] = ()) -> Scope:
     with clinic.store.read() as session:
         shelf = clinic.library.shelf(session)
         shelved = shelf.list_versions(key)[-1]
-        values = stored.list_texts(session).get(key, {})
-        texts = [text for text in _texts_of(shelf, shelved) if not _is_approved(shelf, text)]
-    problems = [
-        f'the text "{text.key}" is empty: protocol text {key} {text.key} --value TEXT'
+        rows = stored.list_text_rows(session).get(key, {})
+    values = {name: row.value for name, row in rows.items()}
+    lacks = lacks_of(clinic, shelf, shelved, values)
+    if lacks:
+        problems = [lack.words + (f": protocol text {key} {lack.name} --value TEXT" * lack.is_empty) for lack in lacks]
+        raise Refused("\n".join([f'the protocol "{key}" cannot be approved:', *problems]))
+    texts = texts_waiting(shelf, shelved)
+    written = [text.written_by for text in texts] + [shelved.written_by] * (not shelved.approved)
+    written += [row.recorded_by for row in rows.values() if not shelved.approved or _is_new(shelved, row)]
+    covers = not shelved.approved or dict(shelved.texts) != values
+    return Scope(shelved, texts, values, covers, frozenset(filter(None, written)))
+
+
+def texts_waiting(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
+    """The texts of a protocol whose newest content is not approved."""
+    return [text for text in _texts_of(shelf, shelved) if not _is_approved(shelf, text)]
+
+
+def lacks_of(clinic: Clinic, shelf: Shelf, shelved: ShelvedProtocol, values: Mapping[str, str]) -> list[Lack]:
+    """Why a version cannot be approved: every empty required value, and every text that is missing or fails a gate."""
+    found = [
+        Lack(f'the text "{text.key}" is empty', text.key, is_empty=True)
         for text in shelved.protocol.texts
         if text.required and not values.get(text.key)
     ]
     known = {text.source.key for text in _texts_of(shelf, shelved)}
-    problems += [f'the text "{name}" has no file' for name in shelved.protocol.templates if name not in known]
-    problems += [
-        problem for text in shelved.protocol.texts for problem in _revealing(clinic, text.key, values.get(text.key, ""))
-    ]
-    problems += _failures(clinic, shelf, texts)
-    if problems:
-        raise Refused("\n".join([f'the protocol "{key}" cannot be approved:', *problems]))
-    covers = not shelved.approved or dict(shelved.texts) != values
-    return Scope(shelved, texts, values, covers)
+    found += [Lack(f'the text "{name}" has no file', name) for name in shelved.protocol.templates if name not in known]
+    for text in shelved.protocol.texts:
+        found += [Lack(words, text.key) for words in _revealing(clinic, text.key, values.get(text.key, ""))]
+    return found + [Lack(words, "") for words in _failures(clinic, shelf, texts_waiting(shelf, shelved))]
 
 
-def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress: Progress | None = None) -> Approved:
+def _is_new(shelved: ShelvedProtocol, row: ProtocolText) -> bool:
+    return bool(row.value != shelved.texts.get(row.name))
+
+
+def approve_protocol(
+    clinic: Clinic,
+    actor: str,
+    scope: Scope,
+    by: str,
+    progress: Progress | None = None,
+    alone_because: str | None = None,
+) -> Approved:
     """Approve what was shown and replan who was held for it; `progress` is told how many of how many.
 
+    Whether it takes a second person is for `scheduler.second_person` to say; `alone_because` is why it took none.
     Raises `Refused` when it changed since, `InvalidInput` without a name.
     """
     name = _name(by)
@@ -106,18 +148,19 @@ def approve_protocol(clinic: Clinic, actor: str, scope: Scope, by: str, progress
         ):
             raise Refused("the protocol or a text changed since it was shown; look at it again")
         if scope.covers_protocol:
-            stored.add_approval(
-                session, Approvable.PROTOCOL, now_there.version_id, now_there.content_hash, scope.values, name
-            )
+            version_id, digest = now_there.version_id, now_there.content_hash
+            stored.add_approval(session, Approvable.PROTOCOL, version_id, digest, scope.values, name, alone_because)
             audit.record(session, "protocol.approved", "protocol", now_there.version_id, fields=["content", "texts"])
         for text in scope.texts:
-            _approve_text(session, text, name)
+            _approve_text(session, text, name, alone_because)
         touched = outdate(session, list_patients_held(session, Reason.NOT_APPROVED))
     return Approved(scope.covers_protocol, len(scope.texts), replan_each(clinic, actor, touched, progress))
 
 
-def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> list[ShelvedText]:
-    """The newest contents of a text, in all languages and levels or one language, that are not approved yet.
+def texts_to_approve(
+    clinic: Clinic, key: str, language: str | None = None, level: str | None = None
+) -> list[ShelvedText]:
+    """The newest contents of a text, in all languages and levels or only those, that are not approved yet.
 
     Raises `NotFound` for an unknown key, `Refused` when one fails its gates.
     """
@@ -126,6 +169,8 @@ def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> l
     found = [text for text in shelf.latest.values() if text.source.key == key]
     if language is not None:
         found = [text for text in found if text.source.language == language]
+    if level is not None:
+        found = [text for text in found if text.source.level == level]
     if not found:
         known = ", ".join(sorted({text.source.key for text in shelf.latest.values()}))
         raise NotFound(f'there is no text "{key}"{f" in {language}" if language else ""}; there are: {known}')
@@ -137,9 +182,14 @@ def texts_to_approve(clinic: Clinic, key: str, language: str | None = None) -> l
 
 
 def approve_texts(
-    clinic: Clinic, actor: str, texts: Sequence[ShelvedText], by: str, progress: Progress | None = None
+    clinic: Clinic,
+    actor: str,
+    texts: Sequence[ShelvedText],
+    by: str,
+    progress: Progress | None = None,
+    alone_because: str | None = None,
 ) -> Approved:
-    """Approve contents of texts that were shown."""
+    """Approve contents of texts that were shown. Like `approve_protocol`."""
     name = _name(by)
     with clinic.store.write(actor, clinic.clock.now()) as session:
         shelf = clinic.library.shelf(session)
@@ -147,7 +197,7 @@ def approve_texts(
         if any(text.version_id not in latest for text in texts):
             raise Refused("a text changed since it was shown; look at it again")
         for text in texts:
-            _approve_text(session, text, name)
+            _approve_text(session, text, name, alone_because)
         touched = outdate(session, list_patients_held(session, Reason.NOT_APPROVED) if texts else [])
     return Approved(protocol=False, texts=len(texts), replanned=replan_each(clinic, actor, touched, progress))
 
@@ -179,8 +229,8 @@ def _revealing(clinic: Clinic, name: str, value: str) -> list[str]:
     ]
 
 
-def _approve_text(session: Session, text: ShelvedText, by: str) -> None:
-    stored.add_approval(session, Approvable.TEMPLATE, text.version_id, text.content_hash, {}, by)
+def _approve_text(session: Session, text: ShelvedText, by: str, alone_because: str | None) -> None:
+    stored.add_approval(session, Approvable.TEMPLATE, text.version_id, text.content_hash, {}, by, alone_because)
     audit.record(session, "template.approved", "template", text.version_id, fields=["content"])
 
 
@@ -200,7 +250,7 @@ def _failures(clinic: Clinic, shelf: Shelf, texts: Iterable[ShelvedText]) -> lis
     return [
         str(finding)
         for text in texts
-        for finding in check_text(text.source, sources, clinic.library.words(text.source.language))
+        for finding in clinic.library.findings(text.source, sources)
         if finding.severity == "fail"
     ]
 
