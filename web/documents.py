@@ -55,7 +55,9 @@ class _Renderer(RendererHTML):
 
     def table_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
         """A table in a frame of its own, which the keyboard reaches."""
-        return '<div class="table" tabindex="0" role="region" aria-label="Table">\n<table>\n'
+        count = env["tables"] = env.get("tables", 0) + 1
+        label = f"Table {count}: {env.get('heading', '')}"
+        return f'<div class="table" tabindex="0" role="region" aria-label="{escape(label)}">\n<table>\n'
 
     def table_close(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
         """The end of both."""
@@ -63,8 +65,11 @@ class _Renderer(RendererHTML):
 
     def heading_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
         """A heading that links lead to, named as the places that show the project's files name it."""
-        words = re.sub(r"[^\w\s-]", "", tokens[index + 1].content.lower())
-        return f'<{tokens[index].tag} id="{escape("-".join(words.split()))}">'
+        env["heading"] = tokens[index + 1].content.replace("`", "")
+        name = "-".join(re.sub(r"[^\w\s-]", "", tokens[index + 1].content.lower()).split())
+        given: dict[str, int] = env.setdefault("ids", {})
+        count = given[name] = given.get(name, -1) + 1
+        return f'<{tokens[index].tag} id="{escape(f"{name}-{count}" if count else name)}">'
 
     def link_open(self, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
         """A link to another of these documents; to any other file of the project it is no link."""

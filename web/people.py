@@ -24,6 +24,11 @@ class Person:
     call: str
     may_ring: bool
 
+    @property
+    def dial(self) -> str:
+        """Her number as a telephone takes it."""
+        return "".join(sign for sign in self.phone or "" if sign.isdigit() or sign == "+")
+
 
 def person(patient: Patient, today: date) -> Person:
     """A patient as a line shows her. A number is shown only beside the answer that it may be rung."""

@@ -1,4 +1,4 @@
-"""Fixtures of the stories: one browser a test process, and a clinic with everything approved for each story."""
+"""Fixtures of the stories: a clinic with everything approved for each of them."""
 
 import os
 import shutil
@@ -7,29 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from scheduler.clock import FastClock
 from scheduler.demo_clinic import approve_everything
 from scheduler.settings import load_settings
 from service import open_clinic
 from tests.clinic import Desk
-from tests.stories.browser import Live, find_chromium, launch, served
+from tests.live import Live, served
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-NEEDS = "no Chromium: set AFTERCARE_TEST_CHROMIUM, or install it (on Debian: apt install chromium)"
 SCREENS = os.environ.get("AFTERCARE_SCREENS")  # where the pictures of the documents are written: `make screens`
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """One browser for all stories of this process; without one they are left out."""
-    if find_chromium() is None:
-        pytest.skip(NEEDS)
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 def settings_of(folder: Path) -> dict[str, str]:

@@ -7,8 +7,8 @@ from uuid import UUID
 from playwright.sync_api import expect
 
 from db.states import AttemptOutcome, EventKind, ReminderState, Role
+from tests.live import Live
 from tests.people import AMINA, BEATRIX, DANUTA, FENG, GRETA, Person
-from tests.stories.browser import Live
 
 TOXIN = "vaginismus-toxin"
 

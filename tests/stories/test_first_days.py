@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from scheduler.accounts.staff import first_link
+from tests.live import Live
 from tests.people import AMINA
 from tests.staffed import PASSWORD, PIN
-from tests.stories.browser import Live
 
 
 @pytest.mark.parametrize("live", [True], indirect=True)

@@ -1,13 +1,14 @@
 """A real browser on a real clinic: the pages served on a free port, Chromium driven by Playwright.
 
-The stories are in the files beside; every page they open has to be free of script errors and policy reports.
+The stories are in `tests/stories`, the laws of every page in `tests/pages`; all have to be free of script errors
+and of reports about the pages' policy.
 """
 
 import asyncio
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tests.clinic import Desk
 from tests.staffed import Account, Staffed
 from web.server import WebServer
 
+NO_CHROMIUM = "no Chromium: set AFTERCARE_TEST_CHROMIUM, or install it (on Debian: apt install chromium)"
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -29,6 +31,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
+# axe-core 4.14.1, Mozilla Public License 2.0 (`tests/vendor/axe-LICENSE.txt`); a test holds the file to its hash.
+AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 # Violations of the page's policy, gathered before any script of ours runs.
 _GATHER = """
 window.violations = [];
@@ -92,7 +96,8 @@ class Live:
         page.goto(f"{self.base}{path}")
 
     def shot(self, page: Page, name: str) -> None:
-        """Keep what is seen."""
+        """Keep what is seen; it has to be readable by everybody."""
+        self.faults += found_by_axe(page)
         self.screens.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=self.screens / f"{name}.png", full_page=True, animations="disabled")
 
@@ -107,6 +112,20 @@ class Live:
             for page in context.pages:
                 self.faults += [f"{page.url}: {found}" for found in page.evaluate("window.violations || []")]
             context.close()
+
+
+def found_by_axe(page: Page, rules: Sequence[str] = (), tags: Sequence[str] = ()) -> list[str]:
+    """What axe-core finds wrong with a page, in one line each: by all its rules, or by those alone."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    only = {"type": "rule", "values": list(rules)} if rules else {"type": "tag", "values": list(tags)}
+    options = {"resultTypes": ["violations"], **({"runOnly": only} if rules or tags else {})}
+    result = page.evaluate("(options) => axe.run(document, options)", options)
+    return [
+        f"{page.url}: {found['id']}: {node['html'][:150]} {' '.join(node['failureSummary'].split())[:200]}"
+        for found in result["violations"]
+        for node in found["nodes"][:5]
+    ]
 
 
 @contextmanager
