@@ -22,7 +22,7 @@ class BoardFilter:
     since: datetime | None
     until: datetime | None
     states: frozenset[ReminderState] = frozenset()
-    reason: Reason | None = None
+    reasons: frozenset[Reason] = frozenset()
     patients: Collection[UUID] | None = None
     unsettled: bool = False
     ready_by: datetime | None = None
@@ -39,8 +39,8 @@ def list_board(
         query = query.where(Reminder.due_at < wanted.until)
     if wanted.states:
         query = query.where(Reminder.state.in_(sorted(wanted.states)))
-    if wanted.reason is not None:
-        query = query.where(Reminder.reason == wanted.reason)
+    if wanted.reasons:
+        query = query.where(Reminder.reason.in_(sorted(wanted.reasons)))
     if wanted.patients is not None:
         query = query.where(Reminder.patient_id.in_(list(wanted.patients)))
     if wanted.unsettled:

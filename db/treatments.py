@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
+from db.follow_up import CareEventRetraction
 from db.records import AdverseEvent, ClinicalNote, Treatment, TreatmentSignature, TreatmentVersion
 from db.sealed import vault_of
 from db.states import TreatmentStatus
@@ -193,6 +194,17 @@ def resolve_adverse_events(session: Session, treatment_id: UUID, resolved_by: Ma
     """Name the event that ended each complication of a treatment, by the event that had reported it; None: open."""
     for row in session.scalars(select(AdverseEvent).where(AdverseEvent.treatment_id == treatment_id)):
         row.resolved_by_event_id = resolved_by.get(row.reported_by_event_id)
+
+
+def list_open_adverse_events(session: Session, treatment_id: UUID) -> list[AdverseEvent]:
+    """Complications of a treatment that were neither resolved nor taken back, by onset."""
+    taken_back = select(CareEventRetraction.event_id).where(
+        CareEventRetraction.event_id == AdverseEvent.reported_by_event_id
+    )
+    query = select(AdverseEvent).where(
+        AdverseEvent.treatment_id == treatment_id, AdverseEvent.resolved_by_event_id.is_(None), ~taken_back.exists()
+    )
+    return list(session.scalars(query.order_by(AdverseEvent.onset_at)))
 
 
 def list_adverse_events(session: Session, patient_id: UUID) -> list[AdverseEvent]:

@@ -4,6 +4,7 @@ Entering is in `scheduler.treatment_entry`, cancelling what has stood for longer
 """
 
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -14,11 +15,13 @@ from db import patients as stored_patients
 from db import treatments as stored_treatments
 from db.engine import instant_of
 from db.records import Treatment
-from db.states import ReminderState, TreatmentStatus
+from db.states import EventKind, ReminderState, TreatmentStatus
 from scheduler import patients, treatments
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.errors import Refused
+
+UNDONE: Final = "Treatment entry undone at the desk"
 
 
 def can_undo(clinic: Clinic, session: Session, treatment_id: UUID) -> datetime | None:
@@ -58,7 +61,7 @@ def undo(clinic: Clinic, actor: str, treatment_id: UUID) -> None:
             raise Refused("it is too late to undo this entry: cancel the treatment instead, with a reason")
         made_with_it = _was_made_with(session, treatment)
         treatment.status, treatment.unsigned_since = TreatmentStatus.CANCELLED, None
-        stored_treatments.add_note(session, treatment.patient_id, "Treatment entry undone at the desk", treatment.id)
+        stored_treatments.add_note(session, treatment.patient_id, UNDONE, treatment.id)
         audit.record(session, "treatment.undone", "treatment", treatment.id, treatment.patient_id, ["status"])
         session.flush()
         replan(session, clinic, treatment.patient_id)
@@ -80,3 +83,18 @@ def _was_made_with(session: Session, treatment: Treatment) -> bool:
         *(row.recorded_at for row in stored_patients.list_address_facts(session, patient.id)),
     }
     return said_at <= {patient.created_at} and len(stored_treatments.list_treatments(session, patient.id)) == 1
+
+
+def was_undone(session: Session, treatment: Treatment) -> bool:
+    """Whether a treatment is an entry that was taken back at the desk, rather than cancelled or given away."""
+    notes = stored_treatments.list_notes(session, treatment.patient_id)
+    return treatment.status is TreatmentStatus.CANCELLED and any(
+        note.treatment_id == treatment.id and note.text == UNDONE for note in notes
+    )
+
+
+def find_booked_visit(session: Session, treatment: Treatment) -> str | None:
+    """The wall time of the visit that was booked with an entry (`2026-12-08T14:00:00`), or None."""
+    plan = treatments.get_plan(session, treatment.id)
+    events = stored_plans.list_events(session, [plan.id])
+    return next((event.occurred_local for event in events if event.kind is EventKind.REVIEW_BOOKED), None)

@@ -99,10 +99,24 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
         return warnings
 
 
-def confirm_address(session: Session, patient: Patient) -> None:
-    """Record that the present address was read back and is right, in the caller's transaction; planning follows it."""
+def confirm(clinic: Clinic, actor: str, patient_id: UUID, seen: int | None = None) -> None:
+    """Record that her address was read back and is right, and replan. Raises like `confirm_address`."""
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        patient = lock(session, patient_id)
+        confirm_address(session, patient, seen)
+        session.flush()
+        replan(session, clinic, patient.id)
+
+
+def confirm_address(session: Session, patient: Patient, seen: int | None = None) -> None:
+    """Record that the present address was read back and is right, in the caller's transaction; planning follows it.
+
+    `seen` is the version that was read. Raises `InvalidInput` when there is none, `Refused` when it is another by now.
+    """
     if patient.email_sealed is None:
         raise InvalidInput("confirmed: there is no e-mail address to confirm")
+    if seen is not None and seen != patient.email_version:
+        raise Refused("the address was changed meanwhile: look at it and read it back again")
     if stored.find_address_state(session, patient) is not AddressState.CONFIRMED:
         stored.add_address_fact(session, patient, AddressFactKind.CONFIRMED)
         void_claims(session, patient.id)

@@ -47,6 +47,7 @@ class Entry:
     patient_id: UUID | None = None
     patient: PatientForm | None = None
     address_confirmed: bool = False
+    address_seen: int | None = None  # the version of a known patient's address that was read back
     booked_at: str = ""
     sure: bool = False
 
@@ -323,7 +324,7 @@ def _patient(session: Session, entry: Entry, checked: _Checked) -> Patient:
         return patients.store_new(session, *checked.patient)
     patient = patients.lock(session, entry.patient_id)
     if entry.address_confirmed:
-        patients.confirm_address(session, patient)
+        patients.confirm_address(session, patient, entry.address_seen)
     return patient
 
 

@@ -14,25 +14,27 @@ from db import care_plans as stored_plans
 from db import reminders as stored_reminders
 from db.states import DecisionKind, EventKind, Reason, ReminderState
 from scheduler import decisions, events, gate_keeper, patients
+from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.decisions import Decided
 from scheduler.errors import AftercareError, InvalidInput, NotFound
 from web.doors import NotAllowed, local_path, me_of
+from web.event_rights import OWN_FORMS, may_record, may_take_back
 from web.forms import FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.sentences import DONE
 
-# What only a clinician records; everything else the desk may.
-CLINICAL_EVENTS: Final = frozenset(
+# After these a message leaves, unless a rule forbids it. What was reopened stands as it stood: nothing is promised.
+_TO_LEAVE: Final = frozenset(
     {
-        EventKind.REVIEW_COMPLETED,
-        EventKind.SOLO_STARTED,
-        EventKind.PARTNER_RELEASED,
-        EventKind.PARTNER_REVOKED,
-        EventKind.HEALING_CLEARED,
-        EventKind.COMPLICATION_RESOLVED,
+        DecisionKind.RESUME,
+        DecisionKind.SEND_NOW,
+        DecisionKind.SEND_AGAIN,
+        DecisionKind.RETRY,
+        DecisionKind.RESOLVE_RESEND,
     }
 )
+_STAYS: Final = frozenset({ReminderState.HELD, ReminderState.CANCELLED, ReminderState.MISSED, ReminderState.FAILED})
 
 
 class DecisionForm(FormModel):
@@ -68,6 +70,13 @@ class BackForm(FormModel):
     back: str = ""
 
 
+class AddressForm(FormModel):
+    """Which version of the address was read back."""
+
+    version: str = ""
+    back: str = ""
+
+
 class ReasonForm(FormModel):
     """Why."""
 
@@ -79,7 +88,7 @@ def decide(request: Request, reminder_id: UUID) -> Response:
     form = DecisionForm.read(request)
     kind = _read_kind(form.decision)
     decided = decisions.decide(clinic_of(request), me_of(request).actor, reminder_id, kind, form.note)
-    return go_to(local_path(form.back), decided_key(kind, decided))
+    return go_to(local_path(form.back), decided_key(kind, decided, me_of(request)))
 
 
 def decide_many(request: Request) -> Response:
@@ -96,7 +105,7 @@ def decide_many(request: Request) -> Response:
         except AftercareError as wrong:
             refused.append(str(wrong))
         else:
-            done.append(decided_key(kind, decided))
+            done.append(decided_key(kind, decided, me))
     if not refused and len(set(done)) == 1:
         return go_to(local_path(form.back), done[0])
     counted = Counter([*(DONE[key] for key in done), *refused])
@@ -118,7 +127,7 @@ def answer_question(request: Request, question_id: UUID) -> Response:
     if row is None or kind not in (DecisionKind.KEEP, DecisionKind.SEND_AGAIN):
         raise InvalidInput("decision: is none that answers this question")
     decided = decisions.decide(clinic, me_of(request).actor, row.id, kind, form.note)
-    return go_to(local_path(form.back), decided_key(kind, decided))
+    return go_to(local_path(form.back), decided_key(kind, decided, me_of(request)))
 
 
 def record_event(request: Request, treatment_id: UUID) -> Response:
@@ -129,8 +138,10 @@ def record_event(request: Request, treatment_id: UUID) -> Response:
     except ValueError:
         raise InvalidInput("kind: is none that can be recorded here") from None
     me = me_of(request)
-    if kind in CLINICAL_EVENTS and not me.may(Right.RECORD):
+    if not may_record(kind, me):
         raise NotAllowed
+    if kind in OWN_FORMS:
+        raise InvalidInput("kind: this has a form of its own")
     fields = {"note": form.note} if form.note.strip() else {}
     events.record(clinic_of(request), me.actor, treatment_id, kind, form.at or None, form.review or None, fields)
     return go_to(local_path(form.back), f"event-{kind.value.replace('_', '-')}")
@@ -142,18 +153,18 @@ def undo_event(request: Request, event_id: UUID) -> Response:
 
     clinic = clinic_of(request)
     with clinic.store.read() as session:
-        kind = events.get(session, event_id).kind
-    if kind in CLINICAL_EVENTS and not me.may(Right.RECORD):
+        event = events.get(session, event_id)
+    if not may_take_back(event.kind, event.recorded_by, me):
         raise NotAllowed
     events.retract(clinic, me.actor, event_id, "undone at the desk")
     return go_to(local_path(form.back), "undone")
 
 
 def confirm_address(request: Request, patient_id: UUID) -> Response:
-    """The address was read back, and is right."""
-    form = BackForm.read(request)
-
-    patients.change(clinic_of(request), me_of(request).actor, patient_id, {"confirmed": "yes"})
+    """The address that the page showed was read back, and is right."""
+    form = AddressForm.read(request)
+    seen = int(form.version) if form.version.isdecimal() else None
+    patients.confirm(clinic_of(request), me_of(request).actor, patient_id, seen)
     return go_to(local_path(form.back), "address-confirmed")
 
 
@@ -181,20 +192,13 @@ def release_sending(request: Request) -> Response:
     return go_to("/today", "released")
 
 
-def decided_key(kind: DecisionKind, decided: Decided) -> str:
+def decided_key(kind: DecisionKind, decided: Decided, me: Present) -> str:
     """What the page says about a decision: what it led to, which a rule may have made another than was wished."""
-    wanted_to_leave = kind in (
-        DecisionKind.RESUME,
-        DecisionKind.SEND_NOW,
-        DecisionKind.SEND_AGAIN,
-        DecisionKind.RETRY,
-        DecisionKind.RESOLVE_RESEND,
-        DecisionKind.REOPEN,
-    )
-    if wanted_to_leave and decided.state in (ReminderState.HELD, ReminderState.CANCELLED, ReminderState.MISSED):
+    if kind in _TO_LEAVE and decided.state in _STAYS and decided.reason is not Reason.FOR_STAFF:
         reason = decided.reason or Reason.HOLD
-        if reason is not Reason.FOR_STAFF:
-            return f"still-{reason.value.replace('_', '-')}"
+        if reason is Reason.UNSAFE and not me.may(Right.RECORD):
+            reason = Reason.OTHER
+        return f"still-{reason.value.replace('_', '-')}"
     return f"decided-{kind.value.replace('_', '-')}"
 
 

@@ -7,8 +7,10 @@ from uuid import UUID
 from pydantic import Field
 
 from db.states import CallSafe, Past
+from scheduler.accounts.front_door import Present
+from scheduler.accounts.rights import Right
 from scheduler.entries import PatientForm
-from scheduler.errors import InvalidInput
+from scheduler.errors import InvalidInput, ReplaceOrKeep, UnderAge
 from scheduler.treatment_entry import Entry
 from scheduler.treatments import TreatmentForm
 from web.forms import FormModel
@@ -43,6 +45,7 @@ LABELS: Final = {
     "late_reason": "Why it is entered late",
     "age_override": "Reason to treat under the age",
     "patient": "Patient",
+    "replaces": "The running plan",
 }
 CONSENT_OPTIONS: Final = (
     ("", "Choose …"),
@@ -51,6 +54,7 @@ CONSENT_OPTIONS: Final = (
     ("exercises", "Only about the plan"),
     ("none", "No messages"),
 )
+REPLACES: Final = {"replace": True, "keep": False}  # what becomes of a running plan, where its protocol asks
 CALL_OPTIONS: Final = ((CallSafe.ASK.value, "Not asked"), (CallSafe.YES.value, "Yes"), (CallSafe.NO.value, "No"))
 
 
@@ -74,11 +78,13 @@ class EntryForm(FormModel):
     record_number: str = ""
     consent: str = ""
     address: str = ""  # right, later or none
+    address_version: str = ""  # of a known patient: which one was read back
     protocol: str = ""
     date: str = ""
     time: str = ""
     clinician: str = ""
     record: dict[str, str] = Field(default_factory=dict)
+    fields_of: str = ""  # whose record fields the page showed
     booked_date: str = ""
     booked_time: str = ""
     past: str = ""
@@ -95,6 +101,11 @@ class EntryForm(FormModel):
     def at(self) -> str:
         """Date and time together, as use cases take them."""
         return f"{self.date.strip()}T{self.time.strip()}" if self.date.strip() else ""
+
+    @property
+    def has_other_fields(self) -> bool:
+        """Whether the record fields belong to another treatment than the one chosen: a lot is never carried over."""
+        return bool(self.fields_of) and self.fields_of != self.protocol
 
     @property
     def booked_at(self) -> str:
@@ -119,9 +130,9 @@ def entry_of(form: EntryForm) -> Entry:
         protocol=form.protocol,
         at=form.at,
         clinician=form.clinician or None,
-        fields={key: text for key, text in form.record.items() if text.strip()},
+        fields={key: text for key, text in form.record.items() if text.strip() and not form.has_other_fields},
         past=Past(form.past) if form.past in {rule.value for rule in Past} else None,
-        replaces={"replace": True, "keep": False}.get(form.replaces),
+        replaces=REPLACES.get(form.replaces),
         age_override=form.age_override or None,
         late_reason=form.late_reason or None,
     )
@@ -132,6 +143,7 @@ def entry_of(form: EntryForm) -> Entry:
         patient_id=known,
         patient=None if known else patient_form(form),
         address_confirmed=form.address == "right",
+        address_seen=int(form.address_version) if known and form.address_version.isdecimal() else None,
         booked_at=form.booked_at,
         sure=form.sure == "yes",
     )
@@ -149,3 +161,14 @@ def read_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise InvalidInput("this form is not whole: load the page again") from None
+
+
+def in_page_words(error: Exception, me: Present) -> Exception:
+    """An error as a page can answer it: the command line's options are no help there."""
+    if isinstance(error, ReplaceOrKeep):
+        return InvalidInput(f"replaces: {error.words}; choose below")
+    if isinstance(error, UnderAge) and me.may(Right.RECORD):
+        return InvalidInput(f"age_override: {error.words}; write why you treat all the same")
+    if isinstance(error, UnderAge):
+        return InvalidInput(f"{error.words}; a clinician may treat all the same, with a reason")
+    return error

@@ -4,7 +4,8 @@ The page works without a script; with one, parts of it follow what is typed. Not
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,14 +16,15 @@ from sqlalchemy.orm import Session
 from db import accounts
 from db import patients as stored_patients
 from db import treatments as stored_treatments
-from db.records import Patient
-from db.states import Role
+from db.records import Patient, PatientStop
+from db.states import AddressState, Role, StopReason
 from db.types import new_id
 from scheduler import entry_undo, patients, treatment_entry, treatments
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
-from scheduler.errors import AftercareError, InvalidInput
+from scheduler.entries import CONSENT, check_moment
+from scheduler.errors import AftercareError, InvalidInput, Refused
 from scheduler.local_time import to_wall
 from scheduler.planning.protocol import Field as RecordField
 from scheduler.planning.protocol import Protocol
@@ -36,6 +38,7 @@ from web.entry_form import (
     PATIENT_FIELDS,
     EntryForm,
     entry_of,
+    in_page_words,
     looked,
     patient_form,
     read_id,
@@ -44,6 +47,7 @@ from web.forms import filled
 from web.pages import clinic_of, fragment, go_to, page
 from web.people import Person, person
 from web.seen import note_view
+from web.timeline_words import stop_words
 from web.times import Say
 
 SHOWN_HITS: Final = 8
@@ -77,6 +81,9 @@ def save(request: Request) -> Response:
         return _show(request, form.model_copy(update={"patient_id": form.pick, "new": "", "pick": "", "look": ""}))
     if form.look:
         return _show(request, looked(form))
+    if form.has_other_fields and any(text.strip() for text in form.record.values()):
+        changed = InvalidInput("protocol: another treatment was chosen; its own fields are shown now")
+        return _show(request, form, changed, status=422)
     try:
         entry = entry_of(form)
         if entry.patient_id is None and form.new != "yes":
@@ -85,7 +92,9 @@ def save(request: Request) -> Response:
     except Doubtful as doubt:
         return _show(request, form, doubt, status=409, alike=doubt.alike)
     except AftercareError as wrong:
-        return _show(request, form, wrong, status=422)
+        if isinstance(wrong, Refused):  # nothing was stored: what is sent next is another entry
+            form = form.model_copy(update={"entry_id": str(new_id())})
+        return _show(request, form, in_page_words(wrong, me), status=422)
     _remember(request, form)
     return go_to(f"/treatments/{entered.treatment_id}", "entered")
 
@@ -102,6 +111,7 @@ def who(request: Request) -> Response:
     if form.pick:
         form = form.model_copy(update={"patient_id": form.pick, "new": "", "pick": ""})
     context = {**_context(request, form), **_people(request, form)}
+    _note_chosen(request, context)
     with clinic_of(request).store.read() as session:
         alike = treatment_entry.list_alike(session, patient_form(form)) if form.new == "yes" else []
     return fragment(request, "entry/who.html", **context, alike=_alike(request, alike), form=filled(form))
@@ -117,7 +127,7 @@ def alike_people(request: Request) -> Response:
 
 def fields(request: Request) -> Response:
     """The record fields of the chosen treatment: reads only."""
-    form = EntryForm.read(request)
+    form = _own_fields(EntryForm.read(request))
     return fragment(request, "entry/fields.html", **_context(request, form), form=filled(form))
 
 
@@ -149,11 +159,11 @@ def _show(
     status: int = 200,
     alike: Sequence[Alike] | None = None,
 ) -> Response:
+    form = _own_fields(form)
     context = _context(request, form)
     labels = {**LABELS, **{f"field.{field.key}": field.label for field in context["record_fields"]}}
     shown = filled(form, None if isinstance(error, Doubtful) else error, labels)
-    if context["chosen"] is not None:
-        note_view(request, "patient.viewed", "patient", context["chosen"].id, context["chosen"].id, ["name"])
+    _note_chosen(request, context)
     return page(
         request,
         "entry/new.html",
@@ -165,6 +175,16 @@ def _show(
         **_people(request, form),
         **_plan(request, form),
     )
+
+
+def _note_chosen(request: Request, context: Mapping[str, Any]) -> None:
+    if context["chosen"] is not None:
+        note_view(request, "patient.viewed", "patient", context["chosen"].id, context["chosen"].id, ["name", "email"])
+
+
+def _own_fields(form: EntryForm) -> EntryForm:
+    """Without the record fields of a treatment that is not chosen any more."""
+    return form.model_copy(update={"record": {}, "fields_of": form.protocol}) if form.has_other_fields else form
 
 
 def _context(request: Request, form: EntryForm) -> dict[str, Any]:
@@ -188,12 +208,16 @@ def _context(request: Request, form: EntryForm) -> dict[str, Any]:
         running = bool(chosen and protocol and treatments.running_plans(session, chosen.id, protocol.key))
         shown = person(chosen, say.today) if chosen else None
         address = stored_patients.find_address_state(session, chosen).value if chosen else ""
+        email = (chosen.email or "", chosen.email_version) if chosen else ("", 0)
+        stop = stored_patients.find_stop(session, chosen.id) if chosen else None
     record_fields = _fields_for(protocol, me)
     return {
         "titles": titles,
         "protocol": protocol,
         "chosen": shown,
         "chosen_address": address,
+        "chosen_email": email,
+        "chosen_stop": _stop_words(stop, me),
         "is_new": form.new == "yes" and not form.patient_id,
         "clinicians": clinicians,
         "up_front": [field for field in record_fields if field.key in UP_FRONT],
@@ -208,6 +232,12 @@ def _context(request: Request, form: EntryForm) -> dict[str, Any]:
         "needs_birth_date": bool(protocol and protocol.minimum_age),
         "review": protocol.reviews[0].key if protocol and protocol.reviews else None,
     }
+
+
+def _stop_words(stop: PatientStop | None, me: Present) -> str:
+    if stop is None:
+        return ""
+    return stop_words(stop.reason, with_reason=stop.reason is not StopReason.UNSAFE or me.may(Right.RECORD))
 
 
 def _fields_for(protocol: Protocol | None, me: Present) -> list[RecordField]:
@@ -236,11 +266,14 @@ def _plan(request: Request, form: EntryForm) -> dict[str, Any]:
     clinic = clinic_of(request)
     if not form.protocol or not form.date.strip():
         return {"ahead": None, "not_yet": "Choose the treatment, and its plan appears here."}
+    me = me_of(request)
+    say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     try:
         ahead: Ahead = treatment_entry.look_ahead(clinic, entry_of(form))
     except AftercareError as wrong:
-        return {"ahead": None, "not_yet": str(wrong).splitlines()[0]}
-    return {"ahead": ahead, "not_yet": None}
+        return {"ahead": None, "not_yet": str(in_page_words(wrong, me)).splitlines()[0]}
+    lines = [replace(line, stands=say.discreet(line.stands)) for line in ahead.lines]
+    return {"ahead": replace(ahead, lines=lines), "not_yet": None}
 
 
 def _chosen(session: Session, form: EntryForm) -> Patient | None:
@@ -261,11 +294,10 @@ def _alike(request: Request, alike: Sequence[Alike]) -> list[tuple[Person, Alike
 def _is_late(clinic: Clinic, form: EntryForm) -> bool:
     """Whether the date typed so far is one that asks for a reason."""
     try:
-        typed = datetime.fromisoformat(form.at)
-    except ValueError:
+        typed = check_moment(form.at, clinic.settings.clinic_time_zone)
+    except InvalidInput:
         return False
-    now = to_wall(clinic.clock.now(), clinic.settings.clinic_time_zone)
-    return now - typed.replace(tzinfo=None) > treatment_entry.LATE_AFTER
+    return clinic.clock.now() - typed.instant > treatment_entry.LATE_AFTER
 
 
 def _remember(request: Request, form: EntryForm) -> None:
@@ -301,9 +333,9 @@ def _again(request: Request, form: EntryForm, treatment_id: UUID) -> EntryForm:
     clinic = clinic_of(request)
     with clinic.store.read() as session:
         treatment = treatments.get(session, treatment_id)
-        if treatment.entered_by != me_of(request).actor:
-            return form
         content = stored_treatments.get_content(session, treatment_id)
+        if treatment.entered_by != me_of(request).actor or not entry_undo.was_undone(session, treatment):
+            return form
         patient = session.get_one(Patient, treatment.patient_id)
         values: dict[str, Any] = {
             "protocol": treatment.protocol_key,
@@ -313,14 +345,26 @@ def _again(request: Request, form: EntryForm, treatment_id: UUID) -> EntryForm:
             "record": dict(content.fields),
             "late_reason": content.correction_reason or "",
         }
+        visit = entry_undo.find_booked_visit(session, treatment)
+        if visit is not None:
+            values |= {"booked_date": visit[:10], "booked_time": visit[11:16]}
         if patient.voided_at is None:
             values["patient_id"] = str(patient.id)
         else:
-            values |= {"new": "yes", "birth_date": patient.birth_date.isoformat() if patient.birth_date else ""}
-            values |= {
-                name: str(getattr(patient, name) or "")
-                for name in PATIENT_FIELDS
-                if name not in ("birth_date", "consent", "call_safe")
-            }
-            values["call_safe"] = patient.call_safe.value
+            values |= {"new": "yes", **_as_typed(session, patient)}
+    note_view(request, "patient.viewed", "patient", patient.id, patient.id, ["entry"])
     return form.model_copy(update=values)
+
+
+def _as_typed(session: Session, patient: Patient) -> dict[str, str]:
+    """A patient who was made with an entry, as the form's fields."""
+    said = stored_patients.list_consent(session, [patient.id])[patient.id]
+    is_confirmed = stored_patients.find_address_state(session, patient) is AddressState.CONFIRMED
+    plain = [name for name in PATIENT_FIELDS if name not in ("birth_date", "consent", "call_safe")]
+    return {
+        **{name: str(getattr(patient, name) or "") for name in plain},
+        "birth_date": patient.birth_date.isoformat() if patient.birth_date else "",
+        "call_safe": patient.call_safe.value,
+        "consent": next((word for word in CONSENT if patients.consent_of(word) == said), ""),
+        "address": "right" if is_confirmed else ("later" if patient.email_sealed else "none"),
+    }

@@ -3,13 +3,16 @@
 What the values mean is for the use cases; here they are texts.
 """
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Self, TypeVar
 
 from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from scheduler.errors import InvalidInput
 
@@ -23,11 +26,12 @@ M = TypeVar("M", bound="FormModel")
 class FormModel(BaseModel):
     """The fields one page takes, all of them texts. A name that is not in it is refused: nobody adds fields of her own.
 
-    `groups` names fields that collect all names with a prefix: `{"record": "field."}`.
+    `groups` names fields that collect all names with a prefix: `{"record": "field."}`; `files` those that are files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     groups: ClassVar[Mapping[str, str]] = {}
+    files: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def read(cls, request: Request) -> Self:
@@ -38,7 +42,10 @@ class FormModel(BaseModel):
             if name == PROOF:
                 continue
             if isinstance(value, UploadFile):
+                if name in cls.files:
+                    continue
                 raise HTTPException(400)
+            value = value.replace("\r\n", "\n")  # browsers send line ends of long texts so, whatever was typed
             group = next((group for group, prefix in cls.groups.items() if name.startswith(prefix)), None)
             if group is not None:
                 values[group][name.removeprefix(cls.groups[group])] = value
@@ -139,10 +146,29 @@ async def read_body(request: Request, most_bytes: int) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise HTTPException(415)
-    sent = await request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=most_bytes)
+    sent = await _parse(request, kind, most_bytes)
     pin = sent.get(PIN)
     request.state.pin = pin if isinstance(pin, str) else None
     request.state.form = FormData([item for item in sent.multi_items() if item[0] != PIN])
+
+
+class _InMemory(MultiPartParser):
+    """Keeps a file in memory however large: what is sent may name patients, and a temporary file is a file."""
+
+    spool_max_size = sys.maxsize  # a request is no larger than its page allows
+
+
+async def _parse(request: Request, kind: str, most_bytes: int) -> FormData:
+    if kind != "multipart/form-data":
+        return await request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=most_bytes)
+    try:
+        async with aclosing(request.stream()) as stream:
+            parser = _InMemory(request.headers, stream, max_files=1, max_fields=MOST_FIELDS, max_part_size=most_bytes)
+            form = await parser.parse()
+    except MultiPartException:
+        raise HTTPException(400) from None
+    request._form = form  # what `Request.close` closes at the end of the answer
+    return form
 
 
 def sent_items(request: Request) -> Iterable[tuple[str, str]]:

@@ -16,11 +16,12 @@ from db import patients as stored
 from db.records import Patient, PatientStop
 from db.states import AddressState, CallSafe, CarePlanStatus, EventKind, Level, StopReason, Topic, TreatmentStatus
 from scheduler import contacts, patients
+from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import InvalidInput
 from scheduler.timeline import Timeline, read_timeline
-from web.doors import me_of
+from web.doors import NotAllowed, me_of
 from web.entry_form import CALL_OPTIONS, CONSENT_OPTIONS
 from web.entry_form import LABELS as ENTRY_LABELS
 from web.forms import Filled, FormModel, filled
@@ -53,6 +54,8 @@ STOP_OPTIONS: Final = (
     (StopReason.DECEASED.value, "Has died"),
     (StopReason.OTHER.value, "Another reason"),
 )
+# What a patient takes back herself at the desk; why messages were stopped otherwise is not the desk's to weigh.
+_DESK_PERMITS: Final = frozenset({StopReason.OPTED_OUT, StopReason.LEFT})
 _CONSENT_WORDS: Final = {Topic.REVIEWS: "visits", Topic.EXERCISES: "the plan"}
 _ADDRESS_WORDS: Final = {
     AddressState.MISSING: ("amber", "no e-mail address"),
@@ -90,6 +93,7 @@ class EditForm(FormModel):
     level: str = ""
     consent: str = ""  # empty: as recorded
     confirmed: str = ""
+    seen: str = ""  # when she had last been changed as the form was made
 
 
 class StopForm(FormModel):
@@ -147,9 +151,7 @@ def edit_page(request: Request, patient_id: UUID) -> Response:
     """All that is known about her, to be changed."""
     clinic = clinic_of(request)
     with clinic.store.read() as session:
-        patient = patients.get(session, patient_id)
-        form = _edit_form(patient)
-    note_view(request, "patient.viewed", "patient", patient_id, patient_id, ["contact"])
+        form = _edit_form(patients.get(session, patient_id))
     return _edit(request, patient_id, filled(form))
 
 
@@ -159,7 +161,10 @@ def edit(request: Request, patient_id: UUID) -> Response:
     try:
         with clinic.store.read() as session:
             before = _edit_form(patients.get(session, patient_id))
-        typed = form.model_dump()
+        if form.seen and form.seen != before.seen:  # an older page would bring back an address she no longer has
+            changed_meanwhile = InvalidInput("somebody changed this meanwhile: here is what is recorded now")
+            return _edit(request, patient_id, filled(before, changed_meanwhile), 409)
+        typed = form.model_dump(exclude={"seen"})
         changed = {
             name: text
             for name, text in typed.items()
@@ -185,9 +190,13 @@ def stop(request: Request, patient_id: UUID) -> Response:
 
 
 def permit(request: Request, patient_id: UUID) -> Response:
-    """Permit messages again."""
-    form = StopForm.read(request)
-    patients.resume(clinic_of(request), me_of(request).actor, patient_id, form.note)
+    """Permit messages again; what was stopped for a reason that the desk does not know, a clinician permits."""
+    form, clinic, me = StopForm.read(request), clinic_of(request), me_of(request)
+    with clinic.store.read() as session:
+        in_force = stored.find_stop(session, patients.get(session, patient_id).id)
+    if in_force is not None and not _may_permit(in_force, me):
+        raise NotAllowed
+    patients.resume(clinic, me.actor, patient_id, form.note)
     return go_to(f"/patients/{patient_id}", "patient-permitted")
 
 
@@ -211,7 +220,7 @@ def add_contact(request: Request, patient_id: UUID) -> Response:
 
 def _patient(request: Request, patient_id: UUID, template: str = "patient/patient.html") -> Response:
     clinic, me = clinic_of(request), me_of(request)
-    say = Say(clinic, clinic.clock.now())
+    say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     with clinic.store.read() as session:
         patient = patients.get(session, patient_id)
         line = read_timeline(session, clinic, patient)
@@ -220,13 +229,14 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "who": person(patient, say.today),
             "full_name": full_name(patient),
             "flags": _flags(session, line, me.may(Right.RECORD)),
-            "stopped": _stop_in_force(line) is not None,
+            "stopped": (in_force := _stop_in_force(line)) is not None,
+            "may_permit": in_force is not None and _may_permit(in_force, me),
             "treatments": _treatments(line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
             "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
         }
-        past = [_for_reader(tell(happened, say), me.may(Right.RECORD)) for happened in line.past]
-        ahead = [_for_reader(tell_message(message, say), me.may(Right.RECORD)) for message in line.ahead]
+        past = [_for_reader(tell(happened, say, me), me) for happened in line.past]
+        ahead = [_for_reader(tell_message(message, say), me) for message in line.ahead]
     shown = request.query_params.get("show", "")
     shown = shown if shown in {key for key, _ in FILTERS} else ""
     if not me.may(Right.RECORD):
@@ -245,9 +255,15 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
     )
 
 
-def _for_reader(entry: Entry, reads_record: bool) -> Entry:
+def _for_reader(entry: Entry, me: Present) -> Entry:
     """What this person may read of an entry: the desk sees that something happened, not the clinical text."""
-    return entry if reads_record else replace(entry, clinical=())
+    if me.may(Right.RECORD):
+        return entry
+    return replace(entry, clinical=(), path=None if entry.kind == "record" else entry.path)
+
+
+def _may_permit(in_force: PatientStop, me: Present) -> bool:
+    return in_force.reason in _DESK_PERMITS or me.may(Right.RECORD)
 
 
 def _stop_in_force(line: Timeline) -> PatientStop | None:
@@ -326,7 +342,7 @@ def _scores(fields: dict[str, str], day: date) -> list[tuple[date, int, str]]:
     return [
         (day, int(text), key.removeprefix("pain").replace("_", " ").strip())
         for key, text in fields.items()
-        if key.startswith("pain") and text.isdigit() and int(text) <= 10
+        if key.startswith("pain") and text.isascii() and text.isdigit() and int(text) <= 10
     ]
 
 
@@ -348,6 +364,7 @@ def _edit_form(patient: Patient) -> EditForm:
         time_zone=patient.time_zone,
         language=patient.language,
         level=patient.level.value,
+        seen=patient.changed_at.isoformat(),
     )
 
 
@@ -358,6 +375,7 @@ def _edit(request: Request, patient_id: UUID, form: Filled, status: int = 200) -
         name = full_name(patient)
         address = stored.find_address_state(session, patient).value
         consent = stored.list_consent(session, [patient_id])[patient_id]
+    note_view(request, "patient.viewed", "patient", patient_id, patient_id, ["contact"])
     said = [
         f"{'yes' if consent[topic] else 'no'} to messages about {words}"
         for topic, words in _CONSENT_WORDS.items()

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from scheduler import signing, treatments
-from scheduler.errors import InvalidInput
+from scheduler.errors import InvalidInput, Refused
 from web.doors import me_of
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
@@ -34,14 +34,12 @@ def record_page(request: Request, treatment_id: UUID) -> Response:
     """The record, to be filled in, signed or amended."""
     clinic = clinic_of(request)
     with clinic.store.read() as session:
-        treatment = treatments.get(session, treatment_id)
+        treatments.get(session, treatment_id)
         versions = signing.list_signed_versions(session, treatment_id)
-        patient_id = treatment.patient_id
     latest = versions[-1]
     form = RecordForm(
         clinician=latest.clinician or me_of(request).name, record=dict(latest.fields), version=str(latest.number)
     )
-    note_view(request, "treatment.viewed", "treatment", treatment_id, patient_id, ["record"])
     return _record(request, treatment_id, filled(form))
 
 
@@ -61,6 +59,10 @@ def save_record(request: Request, treatment_id: UUID) -> Response:
         )
     except InvalidInput as wrong:
         return _record(request, treatment_id, filled(form, wrong, _labels(request, treatment_id)), 422)
+    except Refused as wrong:  # what was typed is not lost: it is shown over what is recorded now
+        with clinic.store.read() as session:
+            latest = signing.list_signed_versions(session, treatment_id)[-1].number
+        return _record(request, treatment_id, filled(form.model_copy(update={"version": str(latest)}), wrong), 409)
     return go_to(f"/treatments/{treatment_id}/record", "record-signed" if form.sign else "record-saved")
 
 
@@ -82,6 +84,7 @@ def _record(request: Request, treatment_id: UUID, form: Filled, status: int = 20
         head = head_of(session, treatment, clinic, say)
     labels = {field.key: field.label for field in protocol.fields}
     latest = versions[-1]
+    note_view(request, "treatment.viewed", "treatment", treatment_id, head["who"].id, ["record"])
     return page(
         request,
         "treatment/record.html",

@@ -94,7 +94,7 @@ def find(request: Request) -> Response:
 def reminder_page(request: Request, reminder_id: UUID) -> Response:
     """One reminder: how it stands, its tries, its text."""
     clinic, me = clinic_of(request), me_of(request)
-    say = Say(clinic, clinic.clock.now())
+    say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     with clinic.store.read() as session:
         row, plan, patient = _find(session, reminder_id)
         title = title_of_row(clinic.library.shelf(session), plan, row, patient.language)
@@ -117,6 +117,8 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
             ],
         }
     text = _preview(clinic, row.id, attempts[-1].number if row.state is _S.SENT and attempts else None)
+    if not me.may(Right.RECORD) and "preview" in text:
+        text = {**text, "preview": text["preview"].outside()}
     fields = ["text"] if me.may(Right.RECORD) else ["subject"]
     note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, fields)
     return page(
@@ -124,7 +126,7 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
         "reminder/reminder.html",
         preview=text.get("preview"),
         problem=text.get("problem"),
-        is_copy=row.state is _S.SENT and bool(attempts),
+        is_copy=text.get("is_copy", False),
         html_path=f"/reminders/{reminder_id}/html",
         **shown,
     )
@@ -139,7 +141,7 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
         found = next((tried for tried in sends.list_attempts(session, reminder_id) if tried.number == attempt), None)
         if found is None:
             raise NotFound(f"there is no try {attempt} of this reminder")
-        content = sends.read_copy(session, attempt)
+        content, reply = sends.read_copy(session, attempt), found.reply
         who, name = person(patient, say.today), full_name(patient)
     note_view(request, "copy.viewed", "attempt", str(attempt), row.patient_id, ["content"])
     return page(
@@ -149,6 +151,7 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
         who=who,
         name=name,
         attempt=found,
+        reply=reply,
         outcome=outcome_words(found),
         preview=preview_of_bytes(content) if content else None,
         raw=content.decode("utf-8", "replace") if content else "",
@@ -171,6 +174,7 @@ def reminder_html(request: Request, reminder_id: UUID) -> Response:
     text = _preview(clinic, reminder_id, number)
     if text.get("preview") is None:
         raise HTTPException(404)
+    note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, ["text"])
     return mail_html_answer(text["preview"].html, request.query_params.get("scheme", ""))
 
 
@@ -180,7 +184,7 @@ def _preview(clinic: Clinic, reminder_id: UUID, attempt: int | None) -> Mapping[
         with clinic.store.read() as session:
             content = sends.read_copy(session, attempt)
         if content is not None:
-            return {"preview": preview_of_bytes(content)}
+            return {"preview": preview_of_bytes(content), "is_copy": True}
     try:
         letter = previews.preview_reminder(clinic, reminder_id)
     except AftercareError as wrong:
@@ -190,18 +194,24 @@ def _preview(clinic: Clinic, reminder_id: UUID, attempt: int | None) -> Mapping[
 
 def _board(request: Request, show: str, reason: str, typed: str, after: str | None) -> Response:
     clinic, me = clinic_of(request), me_of(request)
-    say = Say(clinic, clinic.clock.now())
+    reads_record = me.may(Right.RECORD)
+    say = Say(clinic, clinic.clock.now(), reads_record)
     midnight = to_wall(say.now, say.zone).replace(hour=0, minute=0, second=0, microsecond=0)
     since, until = to_utc(midnight - AROUND, say.zone), to_utc(midnight + AROUND + timedelta(days=1), say.zone)
     tab = next((tab for tab in (*TABS, DUE) if tab.key == show), ALL)
     why = next((found for found in Reason if found.value == reason), None)
+    if why is Reason.UNSAFE and not reads_record:
+        why = None
+    reasons = {why} if why else set()
+    if why is Reason.OTHER and not reads_record:
+        reasons.add(Reason.UNSAFE)  # the desk reads the same of both
     with clinic.store.read() as session:
         hers = [patient.id for patient in stored_patients.search_patients(session, typed)] if typed else None
         wanted = BoardFilter(
             since=None if tab.any_time or typed else since,
             until=None if tab.any_time or typed else until,
             states=tab.states,
-            reason=why,
+            reasons=frozenset(reasons),
             patients=hers,
             unsettled=tab.unsettled,
             ready_by=say.now if tab is DUE else None,
@@ -212,7 +222,9 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
         people = people_of.open_patients(session, [row.patient_id for row, _ in rows])
         lines = []
         for row, plan in rows[:PAGE]:
-            patient = people[row.patient_id]
+            patient = people.get(row.patient_id)
+            if patient is None:  # of an entry or import that was undone
+                continue
             title = title_of_row(shelf, plan, row, patient.language)
             level, words = message_words(row, title, say)
             lines.append(
@@ -235,14 +247,19 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
         tabs=[(each.key, each.words, _count(each.states, counts)) for each in TABS],
         show=tab.key,
         reason=why,
-        reasons=sorted({found for _, found in counts if found is not None}, key=lambda found: found.value),
+        reasons=sorted(
+            {_as_read(found, reads_record) for _, found in counts if found is not None}, key=lambda found: found.value
+        ),
         typed=typed,
         form=filled(BoardForm(q=typed, show=show, reason=reason)),
         bulk=BULK,
         next_after=f"{last.due_at.isoformat()}~{last.id}" if last is not None and not typed else None,
         span=(say.on((midnight - AROUND).date()), say.on((midnight + AROUND).date())) if wanted.since else None,
-        reads_record=me.may(Right.RECORD),
     )
+
+
+def _as_read(reason: Reason, reads_record: bool) -> Reason:
+    return Reason.OTHER if reason is Reason.UNSAFE and not reads_record else reason
 
 
 def _count(states: frozenset[ReminderState], counts: Mapping[tuple[ReminderState, Reason | None], int]) -> int:
@@ -254,9 +271,10 @@ def _after(text: str | None) -> tuple[datetime, UUID] | None:
     """Where the page before ended; None for the first page and for anything that is none."""
     at, _, row_id = (text or "").partition("~")
     try:
-        return datetime.fromisoformat(at), UUID(row_id)
+        due_at, last = datetime.fromisoformat(at), UUID(row_id)
     except ValueError:
         return None
+    return (due_at, last) if due_at.tzinfo is not None else None
 
 
 def _find(session: Session, reminder_id: UUID) -> tuple[Reminder, CarePlan, Any]:

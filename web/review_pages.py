@@ -16,10 +16,10 @@ from scheduler.local_time import to_wall
 from scheduler.reviews import OUTCOMES, ReviewForm
 from web.doors import me_of
 from web.forms import Filled, FormModel, filled
-from web.pages import clinic_of, go_to, page
+from web.pages import clinic_of, go_to
 from web.times import Say
 from web.today_lines import review_name
-from web.treatment_pages import head_of
+from web.treatment_pages import about, head_of
 
 SITUATIONS: Final = (
     ("pain_at_rest", "At rest"),
@@ -171,7 +171,7 @@ def _book(request: Request, treatment_id: UUID, form: Filled, status: int = 200)
         )
         for row in open_rows
     ]
-    return page(request, "treatment/book.html", status, form=form, options=options, **head)
+    return about(request, "treatment/book.html", status, head, form=form, options=options)
 
 
 def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, status: int = 200) -> Response:
@@ -184,10 +184,11 @@ def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, st
         raise NotFound(f"there is no review {review}")
     phases = {step.phase for step in protocol.steps}
     following = _next(request, treatment_id, review)
-    return page(
+    return about(
         request,
         "treatment/outcome.html",
         status,
+        head,
         form=form,
         review=review,
         review_name=review_name(review),
@@ -196,7 +197,6 @@ def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, st
         has_solo=Phase.SOLO in phases,
         has_partner=Phase.PARTNER in phases,
         next_name=review_name(following) if following else None,
-        **head,
     )
 
 
@@ -205,7 +205,7 @@ def _release(request: Request, treatment_id: UUID, form: Filled, status: int = 2
     with clinic.store.read() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, Say(clinic, clinic.clock.now()))
-    return page(request, "treatment/release.html", status, form=form, **head)
+    return about(request, "treatment/release.html", status, head, form=form)
 
 
 def _next(request: Request, treatment_id: UUID, review: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from db.follow_up import DeliveryAttempt, Reminder
+from db.follow_up import CareEvent, CareEventRetraction, DeliveryAttempt, Reminder
 from db.states import (
     AddressFactKind,
     AttemptOutcome,
@@ -20,8 +20,10 @@ from db.states import (
     StopReason,
     Topic,
 )
+from scheduler.accounts.front_door import Present
 from scheduler.decisions import can_reopen
 from scheduler.timeline import Happened, Message
+from web.event_rights import may_take_back
 from web.times import Say
 from web.today_lines import Act, decide, review_name
 
@@ -102,11 +104,13 @@ _OUTCOMES: Final = {
 _FIELD_LABELS: Final = {"note": "Note", "outcome": "Outcome", "place": "Place", "wish": "Wish", "what": "What"}
 
 
-def tell(happened: Happened, say: Say) -> Entry:
-    """One entry of the past in words."""
+def tell(happened: Happened, say: Say, me: Present) -> Entry:
+    """One entry of the past in words, with what this person may do about it."""
     if happened.message is not None:
         return tell_message(happened.message, say)
-    for teller in (_event, _decision, _version, _note, _consent, _address, _stop):
+    if happened.event is not None:
+        return _event(happened.event, happened.retraction, say, me)
+    for teller in (_decision, _version, _note, _consent, _address, _stop):
         entry = teller(happened, say)
         if entry is not None:
             return entry
@@ -136,7 +140,7 @@ def tell_message(message: Message, say: Say) -> Entry:
 def message_words(row: Reminder, title: str, say: Say) -> tuple[str, str]:
     """How a reminder stands, with its title: level and sentence."""
     shown = title if row.audience is Audience.STAFF else f"“{title}”"
-    because = f": {_small(row.reason.sentence)}" if row.reason else ""
+    because = f": {_small(say.why(row.reason))}" if row.reason else ""
     if row.state is ReminderState.SENT:
         how = {
             None: "the mail server took it",
@@ -221,15 +225,12 @@ def _label(key: str) -> str:
     return _FIELD_LABELS.get(key, key.replace("_", " ").capitalize())
 
 
-def _event(happened: Happened, say: Say) -> Entry | None:
-    event = happened.event
-    if event is None:
-        return None
+def _event(event: CareEvent, retraction: CareEventRetraction | None, say: Say, me: Present) -> Entry:
     struck = ""
     acts: list[Act] = []
-    if happened.retraction is not None:
-        struck = f"taken back by {say.who(happened.retraction.recorded_by)}"
-    else:
+    if retraction is not None:
+        struck = f"taken back by {say.who(retraction.recorded_by)}"
+    elif may_take_back(event.kind, event.recorded_by, me):
         acts = [Act("Take back", action=f"/events/{event.id}/undo")]
     return Entry(
         level="red" if event.kind in _RED_EVENTS and not struck else "quiet",

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import cached_property
 
 from db.accounts import list_members
+from db.states import Reason
 from scheduler.accounts.front_door import actor_name
 from scheduler.clinic import Clinic
 from scheduler.local_time import to_wall
@@ -47,10 +48,14 @@ def age(seconds: float) -> str:
 
 
 class Say:
-    """Instants, dates and people in the words of one page: its clinic's zone, its present moment."""
+    """Instants, dates and people in the words of one page: its clinic's zone, its present moment, its reader.
 
-    def __init__(self, clinic: Clinic, now: datetime) -> None:
+    `reads_record`: she may know why; others read of an e-mail that is not safe only that messages were stopped.
+    """
+
+    def __init__(self, clinic: Clinic, now: datetime, reads_record: bool = False) -> None:
         self._clinic = clinic
+        self.reads_record = reads_record
         self.zone = clinic.settings.clinic_time_zone
         self.now = now
         self.today = to_wall(now, self.zone).date()
@@ -83,6 +88,14 @@ class Say:
         """A wall time as it was entered (`2026-11-23T10:30:00`): `Monday 23 November 10:30`."""
         entered = datetime.fromisoformat(text)
         return f"{self.on(entered.date())} {entered:%H:%M}"
+
+    def why(self, reason: Reason) -> str:
+        """The sentence of a reason, as this reader may read it."""
+        return self.discreet(reason.sentence)
+
+    def discreet(self, words: str) -> str:
+        """Words of ours as this reader may read them: the desk may be asked by whom the patient fears."""
+        return words if self.reads_record else words.replace(Reason.UNSAFE.sentence, Reason.OTHER.sentence)
 
     def who(self, actor: str) -> str:
         """An actor as people know her: a member of staff by her name, everything else as recorded."""

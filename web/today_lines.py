@@ -16,6 +16,7 @@ from scheduler.accounts.rights import Right
 from scheduler.done_today import Done, DoneToday
 from scheduler.local_time import to_utc
 from scheduler.worklist import Line, LineKind, Worklist
+from web.event_rights import may_take_back
 from web.people import Person, person
 from web.times import Say
 
@@ -68,12 +69,12 @@ def show_visit(line: Line, found: Worklist, say: Say) -> tuple[str, Person, str,
     return at, who, f"{review_name(review.key)} review", _REVIEWS.format(_treatment(line, found))
 
 
-def show_done(done: Done, found: DoneToday, say: Say) -> tuple[str, Person, str, Act | None]:
+def show_done(done: Done, found: DoneToday, say: Say, me: Present) -> tuple[str, Person, str, Act | None]:
     """Something done today: when, about whom, what and by whom, and the way back."""
     who = person(found.people[done.patient_id], say.today)
     what = done.event.sentence.rstrip(".") if done.event else f"“{done.title}”: {_decided(done.decision)}"
     undo = None
-    if done.event_id is not None:
+    if done.event_id is not None and done.event is not None and may_take_back(done.event, done.actor, me):
         undo = Act("Undo", action=f"/events/{done.event_id}/undo")
     elif done.reminder_id is not None:
         undo = decide(done.reminder_id, DecisionKind.REOPEN, "Undo")
@@ -255,11 +256,13 @@ def _address_missing(c: _Context) -> Told:
 
 
 def _address_unconfirmed(c: _Context) -> Told:
+    patient = c.found.people[c.who.id]
+    version = {"version": str(patient.email_version)}
     acts = [
-        Act("Read back, it is right", action=f"/patients/{c.who.id}/confirm-address"),
+        Act("Read back, it is right", action=f"/patients/{c.who.id}/confirm-address", fields=version),
         Act("Change the address", href=f"/patients/{c.who.id}/edit#email"),
     ]
-    return f"the address is not confirmed; the first message is due {c.when}", acts, True
+    return f"the address {patient.email} is not confirmed; the first message is due {c.when}", acts, True
 
 
 def _consent_missing(c: _Context) -> Told:
@@ -304,7 +307,7 @@ def _not_sendable(c: _Context) -> Told:
 
 
 def _unsigned(c: _Context) -> Told:
-    words = f"the treatment's record, written {c.when}, is not signed"
+    words = f"the treatment's record has waited to be signed since {c.when}"
     if not c.me.may(Right.RECORD):
         return f"{words}; it waits for a clinician", [], False
     return words, [Act("Fill in and sign", href=f"/treatments/{c.treatment_id}/record")], False

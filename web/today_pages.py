@@ -4,6 +4,8 @@ The words of its lines are in `web.today_lines`; deciding about a line is in `we
 """
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from fastapi import Request
@@ -56,7 +58,7 @@ def mark_step(request: Request, step: str) -> Response:
 
 def _read(request: Request) -> dict[str, Any]:
     clinic, me = clinic_of(request), me_of(request)
-    say = Say(clinic, clinic.clock.now())
+    say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     with clinic.store.read() as session:
         found = read_worklist(session, clinic)
         done = read_done(session, clinic)
@@ -73,8 +75,19 @@ def _read(request: Request) -> dict[str, Any]:
             "counted": [(reason, count) for reason, count in found.counted.items()],
             "visits": [show_visit(line, found, say) for line in found.visits],
             "leaving": [show_leaving(row, found, say) for row in found.leaving],
-            "done_today": [show_done(line, done, say) for line in done.lines if line.patient_id in done.people],
+            "done_today": [show_done(line, done, say, me) for line in done.lines],
             "steps": steps,
         }
-    shown["stamp"] = hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+    shown["stamp"] = hashlib.sha256(repr(_plain(shown)).encode()).hexdigest()[:16]
     return shown
+
+
+def _plain(value: object) -> object:
+    """A value whose `repr` tells all that is shown: a person's own tells nothing."""
+    if is_dataclass(value):
+        return [_plain(getattr(value, each.name)) for each in fields(value)]
+    if isinstance(value, Mapping):
+        return [(name, _plain(each)) for name, each in value.items()]
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value)

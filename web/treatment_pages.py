@@ -3,6 +3,7 @@
 Entering one is in `web.entry_pages`, its record in `web.record_pages`, its reviews' forms in `web.review_pages`.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -16,26 +17,28 @@ from db import patients as stored_patients
 from db import treatments as stored
 from db.follow_up import CarePlan, Review
 from db.records import Patient, Treatment
-from db.states import CarePlanStatus, EventKind, Phase, ReviewStatus, TreatmentStatus
+from db.states import CarePlanStatus, Phase, ReviewStatus, TreatmentStatus
 from scheduler import entry_undo, patients, plan_words, treatments
 from scheduler.accounts.rights import Right
 from scheduler.care_plans import facts_of
 from scheduler.clinic import Clinic
-from scheduler.errors import AftercareError, InvalidInput
+from scheduler.errors import AftercareError, InvalidInput, ReplaceOrKeep, UnderAge
 from scheduler.planning.course import Course, follow
 from scheduler.planning.protocol import Protocol
 from scheduler.signing import missing_for_signing
 from scheduler.timeline import Message, read_messages
-from web.doors import me_of
+from web.doors import NotAllowed, me_of
+from web.entry_form import REPLACES, in_page_words
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
 from web.plots import plot_plan
 from web.seen import note_view
-from web.timeline_words import event_fields, event_words, message_words, tell_message
+from web.timeline_words import event_fields, message_words, tell_message
 from web.times import Say
 from web.today_lines import review_name
 
+REASSIGN_LABELS: Final = {"reason": "What happened", "replaces": "The running plan", "age_override": "Age"}
 _STATUS: Final = {
     CarePlanStatus.ACTIVE: ("green", "The plan runs"),
     CarePlanStatus.ON_HOLD: ("amber", "The plan is on hold"),
@@ -59,6 +62,8 @@ class ReassignForm(FormModel):
     find: str = ""
     pick: str = ""
     reason: str = ""
+    replaces: str = ""  # replace or keep, where the protocol asks
+    age_override: str = ""
 
 
 class CancelForm(FormModel):
@@ -70,7 +75,7 @@ class CancelForm(FormModel):
 def treatment_page(request: Request, treatment_id: UUID) -> Response:
     """The treatment with its plan."""
     clinic, me = clinic_of(request), me_of(request)
-    say = Say(clinic, clinic.clock.now())
+    say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     with clinic.store.read() as session:
         treatment = treatments.get(session, treatment_id)
         patient = patients.get(session, treatment.patient_id)
@@ -82,7 +87,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
         course = follow(facts)
         reviews = {row.key: row for row in stored_plans.list_reviews(session, [plan.id])}
         undo_until = entry_undo.can_undo(clinic, session, treatment_id)
-        events = stored_plans.list_events(session, [plan.id])
+        trouble = stored.list_open_adverse_events(session, treatment_id) if course.complication else []
         shown = {
             "treatment": treatment,
             "who": person(patient, say.today),
@@ -97,20 +102,15 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "status": _STATUS[plan.status],
             "cancelled": treatment.status is TreatmentStatus.CANCELLED,
             "moved_to": treatment.reassigned_to_id,
-            "running": plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD),
+            "running": _runs(plan),
             "on_hold": course.on_hold,
             "undo_until": say.time(undo_until) if undo_until else None,
             "lines": [tell_message(message, say) for message in messages],
             "plot": plot_plan([_mark(message, say) for message in messages], say.today),
-            "reviews": [_review(rule.key, reviews.get(rule.key), say) for rule in shelved.protocol.reviews],
+            "reviews": [_review(rule.key, reviews.get(rule.key), say, plan) for rule in shelved.protocol.reviews],
             "phases": _phases(shelved.protocol, course, say),
-            "complications": [
-                (event_words(event.kind, None, event.occurred_local, say), event_fields(event.fields))
-                for event in events
-                if event.kind is EventKind.COMPLICATION
-            ]
-            if course.complication
-            else [],
+            "complications": [(say.when(row.onset_at), event_fields(row.fields)) for row in trouble],
+            "expects_review": any(row.open for row in reviews.values()),
             "call_asked": course.call_asked is not None,
             "signed": treatment.unsigned_since is None,
             "missing": missing_for_signing(shelved.protocol, content.fields, content.clinician)
@@ -136,8 +136,9 @@ def move(request: Request, treatment_id: UUID) -> Response:
         if not form.reason.strip():
             raise InvalidInput("reason: say why the date was wrong")
         if form.sure != "yes":
+            say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
             changes = plan_words.changes(treatments.preview_move(clinic, treatment_id, at))
-            return _move(request, treatment_id, filled(form), changes)
+            return _move(request, treatment_id, filled(form), [say.discreet(line) for line in changes])
         treatments.move(clinic, me.actor, treatment_id, at, reason=form.reason)
     except InvalidInput as wrong:
         return _move(request, treatment_id, filled(form, wrong, {"at": "Date and time", "reason": "Reason"}), None, 422)
@@ -159,7 +160,17 @@ def reassign(request: Request, treatment_id: UUID) -> Response:
     except ValueError:
         raise InvalidInput("choose one of the patients listed") from None
     try:
-        moved = treatments.reassign(clinic, me.actor, treatment_id, patient_id, form.reason)
+        if form.age_override.strip() and not me.may(Right.RECORD):
+            raise NotAllowed
+        moved = treatments.reassign(
+            clinic,
+            me.actor,
+            treatment_id,
+            patient_id,
+            form.reason,
+            replaces=REPLACES.get(form.replaces),
+            age_override=form.age_override.strip() or None,
+        )
     except AftercareError as wrong:
         return _reassign(request, treatment_id, form, wrong, 422)
     return go_to(f"/treatments/{moved.treatment_id}", "reassigned-disclosed" if moved.disclosed else "reassigned")
@@ -194,9 +205,19 @@ def head_of(session: Session, treatment: Treatment, clinic: Clinic, say: Say) ->
     }
 
 
+def about(request: Request, template: str, status: int, head: Mapping[str, Any], /, **values: object) -> Response:
+    """A form about a treatment under its head; that it was looked at is noted."""
+    note_view(request, "treatment.viewed", "treatment", head["treatment_id"], head["who"].id, ["name"])
+    return page(request, template, status, **values, **head)
+
+
 def _messages(session: Session, clinic: Clinic, patient: Patient, plan: CarePlan) -> list[Message]:
     found = read_messages(session, clinic.library.shelf(session), patient, [plan])
     return sorted(found, key=lambda message: message.row.due_at)
+
+
+def _runs(plan: CarePlan) -> bool:
+    return plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
 
 
 def _mark(message: Message, say: Say) -> tuple[Any, str, str, bool]:
@@ -205,7 +226,7 @@ def _mark(message: Message, say: Say) -> tuple[Any, str, str, bool]:
     return day, level, f"{say.on(day)}: {words}", message.is_ahead
 
 
-def _review(key: str, row: Review | None, say: Say) -> dict[str, Any]:
+def _review(key: str, row: Review | None, say: Say, plan: CarePlan) -> dict[str, Any]:
     words, level = "", "quiet"
     if row is not None:
         if row.status is ReviewStatus.COMPLETED:
@@ -224,7 +245,7 @@ def _review(key: str, row: Review | None, say: Say) -> dict[str, Any]:
         "words": words,
         "level": level,
         "booked": row is not None and row.status is ReviewStatus.BOOKED,
-        "done": row is not None and row.status is ReviewStatus.COMPLETED,
+        "open": row is not None and (row.open or (_runs(plan) and row.status is not ReviewStatus.COMPLETED)),
         "passed": row is not None and row.visit_at is not None and row.visit_at <= say.now,
     }
 
@@ -255,7 +276,7 @@ def _move(request: Request, treatment_id: UUID, form: Filled, changes: list[str]
     clinic = clinic_of(request)
     with clinic.store.read() as session:
         head = head_of(session, treatments.get(session, treatment_id), clinic, Say(clinic, clinic.clock.now()))
-    return page(request, "treatment/move.html", status, form=form, changes=changes, **head)
+    return about(request, "treatment/move.html", status, head, form=form, changes=changes)
 
 
 def _reassign(
@@ -270,8 +291,12 @@ def _reassign(
         hits = [person(patient, say.today) for patient in found if patient.id != treatment.patient_id]
     if hits:
         note_view(request, "patients.searched", "patient", fields=["name"])
-    shown = filled(form, error, {"reason": "Reason"})
-    return page(request, "treatment/reassign.html", status, form=shown, hits=hits, **head)
+    shown = filled(form, in_page_words(error, me_of(request)) if error else None, REASSIGN_LABELS)
+    asked = {
+        "asks_replace": isinstance(error, ReplaceOrKeep) or bool(form.replaces),
+        "asks_age": (isinstance(error, UnderAge) or bool(form.age_override)) and me_of(request).may(Right.RECORD),
+    }
+    return about(request, "treatment/reassign.html", status, head, form=shown, hits=hits, **asked)
 
 
 def _cancel(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
@@ -282,4 +307,4 @@ def _cancel(request: Request, treatment_id: UUID, form: Filled, status: int = 20
         patient = patients.get(session, treatment.patient_id)
         plan = treatments.get_plan(session, treatment_id)
         unsent = sum(message.is_ahead for message in _messages(session, clinic, patient, plan))
-    return page(request, "treatment/cancel.html", status, form=form, unsent=unsent, **head)
+    return about(request, "treatment/cancel.html", status, head, form=form, unsent=unsent)
