@@ -8,11 +8,13 @@ from uuid import UUID
 from sqlalchemy import BigInteger, func, select, type_coerce
 from sqlalchemy.orm import Session
 
+from db.conditions import live
 from db.engine import actor_of, instant_of
-from db.follow_up import Approval, LibraryFile, ProtocolText, ProtocolVersion, TemplateVersion
-from db.states import Approvable, Origin
+from db.follow_up import Approval, CarePlan, LibraryFile, ProtocolText, ProtocolVersion, Reminder, TemplateVersion
+from db.states import Approvable, Audience, CarePlanStatus, Origin
 from db.types import new_id
 
+RUNNING = (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
 _PRIME = 999_999_999_989  # below 10**12 microseconds, about eleven days: a million rows still fit a 64-bit sum
 
 
@@ -150,6 +152,38 @@ def _newest(session: Session, key: str, language: str, level: str) -> datetime:
 
 def _after(last: datetime | None, now: datetime) -> datetime:
     return now if last is None else max(now, last + timedelta(microseconds=1))
+
+
+def list_running_plans(
+    session: Session,
+    version_ids: Collection[UUID],
+    limit: int | None = None,
+    after: UUID | None = None,
+    newest_first: bool = False,
+) -> list[CarePlan]:
+    """Running care plans on these protocol versions by id, which is the order in which they were made."""
+    query = select(CarePlan).where(CarePlan.protocol_version_id.in_(version_ids), CarePlan.status.in_(RUNNING))
+    if after is not None:
+        query = query.where(CarePlan.id > after)
+    order = CarePlan.id.desc() if newest_first else CarePlan.id
+    return list(session.scalars(query.order_by(order).limit(limit)))
+
+
+def count_running_plans(session: Session) -> dict[UUID, int]:
+    """How many running care plans follow each protocol version; versions without any are not there."""
+    query = select(CarePlan.protocol_version_id, func.count()).where(CarePlan.status.in_(RUNNING))
+    return {row[0]: row[1] for row in session.execute(query.group_by(CarePlan.protocol_version_id))}
+
+
+def count_unsent(session: Session, version_ids: Collection[UUID]) -> int:
+    """How many messages of running care plans on these versions have not left."""
+    query = (
+        select(func.count())
+        .select_from(Reminder)
+        .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+        .where(CarePlan.protocol_version_id.in_(version_ids), CarePlan.status.in_(RUNNING), live())
+    )
+    return session.scalar(query.where(Reminder.audience == Audience.PATIENT)) or 0
 
 
 def list_files(session: Session) -> dict[str, str]:

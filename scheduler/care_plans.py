@@ -16,7 +16,7 @@ from db import patients, reminders, treatments
 from db.engine import instant_of
 from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision, Review
 from db.records import Patient, Treatment, TreatmentVersion
-from db.states import EventKind, Past, Reason, ReminderState, StepKind, TreatmentStatus
+from db.states import LIVE_STATES, EventKind, Past, Reason, ReminderState, StepKind, TreatmentStatus
 from db.treatments import TreatmentEntry
 from db.types import new_id
 from scheduler.clinic import Clinic
@@ -80,12 +80,12 @@ def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) 
         if treatment is None:
             raise LookupError("a care plan without its treatment")
         content = treatments.get_content(session, row.treatment_id)
-        plans.append(_plan_facts(row, treatment, content, events, decisions, shelf, patient.language))
+        plans.append(plan_facts(row, treatment, content, events, decisions, shelf, patient.language))
     return Loaded(
         patient=facts,
         plans=plans,
         rows=[stored_row(row) for row in rows],
-        questions=[_question(row) for row in questions],
+        questions=[question_of(row) for row in questions],
         plan_rows={row.id: row for row in plan_rows},
         reminder_rows={row.id: row for row in rows},
         question_rows=questions,
@@ -100,7 +100,7 @@ def facts_of(session: Session, clinic: Clinic, plan: CarePlan, language: str) ->
     events = stored.list_events(session, [plan.id])
     decisions = stored.list_decisions(session, [plan.id])
     content = treatments.get_content(session, plan.treatment_id)
-    return _plan_facts(plan, treatment, content, events, decisions, clinic.library.shelf(session), language)
+    return plan_facts(plan, treatment, content, events, decisions, clinic.library.shelf(session), language)
 
 
 def facts_ahead(
@@ -150,6 +150,7 @@ def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, re
         reminders.change_row(session, row, change.verdict.state, change.verdict.reason, **values)
         if row.state is ReminderState.SENT and row.sent_at is None:
             row.sent_at = row.changed_at  # staff found that an unknown one had arrived
+    _follow_steps(loaded, result)
     session.flush()  # a key's earlier generation has to leave the live index before the next enters
     reminders.insert_rows(
         session,
@@ -181,6 +182,19 @@ def apply(session: Session, clinic: Clinic, patient_id: UUID, loaded: Loaded, re
             )
         )
     session.flush()
+
+
+def _follow_steps(loaded: Loaded, result: PatientPlan) -> None:
+    """What a live row keeps of its step follows a step that reads otherwise now: a draft's, or another version's."""
+    live = {
+        (row.care_plan_id, row.step, row.occurrence): row
+        for row in loaded.reminder_rows.values()
+        if row.state in LIVE_STATES and row.open_attempt is None
+    }
+    for item in result.items:
+        row, step = live.get(item.key), item.step
+        if row is not None and (row.template, row.kind, row.on_unknown) != (step.template, step.kind, step.on_unknown):
+            row.template, row.kind, row.on_unknown = step.template, step.kind, step.on_unknown
 
 
 def reminder_values(clinic: Clinic, patient_id: UUID, insert: Insert, at: datetime) -> dict[str, Any]:
@@ -242,7 +256,7 @@ def moment_of(content: TreatmentVersion) -> Moment:
     return Moment(datetime.fromisoformat(content.treated_local), content.treated_zone, content.treated_at)
 
 
-def _plan_facts(
+def plan_facts(
     row: CarePlan,
     treatment: Treatment,
     content: TreatmentVersion,
@@ -251,6 +265,7 @@ def _plan_facts(
     shelf: Shelf,
     language: str,
 ) -> PlanFacts:
+    """A care plan as planning reads it, from rows that are at hand; of events and decisions those that are its own."""
     shelved = shelf.get(row.protocol_version_id)
     cancelled = None
     if treatment.status is TreatmentStatus.CANCELLED:
@@ -281,7 +296,8 @@ def _event(row: CareEvent) -> Event:
     return Event(row.id, row.kind, at, row.recorded_at, row.review)
 
 
-def _question(row: PlanQuestion) -> Question:
+def question_of(row: PlanQuestion) -> Question:
+    """A question as planning reads it."""
     return Question(
         plan_id=row.care_plan_id,
         kind=row.kind,

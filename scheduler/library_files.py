@@ -14,11 +14,18 @@ from sqlalchemy.orm import Session
 from db import audit
 from db import library as stored
 from db.engine import instant_of
+from db.follow_up import ProtocolVersion
 from db.states import Origin
 from scheduler.errors import InvalidInput
 from scheduler.message_source import parse_source
 from scheduler.planning.protocol import Protocol
-from scheduler.protocols import ProtocolInvalid, content_hash, list_protocol_files, read_protocol
+from scheduler.protocols import (
+    ProtocolInvalid,
+    check_successor,
+    content_hash,
+    list_protocol_files,
+    read_protocol,
+)
 from scheduler.template_files import TextId, list_templates, read_source
 
 
@@ -74,7 +81,14 @@ class _Reader:
             digest, place = content_hash(source), f"protocols/{key}"
             if self.seen.get(place) == digest:
                 continue
-            problem = self._take_protocol(protocol, source, digest)
+            versions = stored.lock_protocol(self.session, key)
+            try:
+                earlier = [read_protocol(row.source, path.name) for row in versions]
+                check_successor(source, path.name, protocol, earlier)
+            except ProtocolInvalid as wrong:
+                self.reading.problems += wrong.problems
+                continue
+            problem = self._take_protocol(protocol, source, digest, versions)
             if problem:
                 self.reading.problems.append(f"{path.name}: {problem}")
             else:
@@ -82,10 +96,11 @@ class _Reader:
         self.session.flush()
         return self.reading
 
-    def _take_protocol(self, protocol: Protocol, source: str, digest: str) -> str | None:
+    def _take_protocol(
+        self, protocol: Protocol, source: str, digest: str, versions: Sequence[ProtocolVersion]
+    ) -> str | None:
         """Store what a file says that changed; why it cannot be, or None."""
         key, number, session = protocol.key, protocol.version, self.session
-        versions = stored.lock_protocol(session, key)
         version = next((row for row in versions if row.number == number), None)
         is_stored = version is not None and version.content_hash == digest
         if not is_stored and versions and versions[-1].number > number and versions[-1].origin is Origin.SCREEN:

@@ -19,7 +19,7 @@ from scheduler.clinic import Clinic
 from scheduler.errors import Refused
 from scheduler.library import Shelf, ShelvedProtocol
 from scheduler.planning.protocol import Protocol
-from scheduler.protocols import Finding, ProtocolInvalid, Status, content_hash, read_protocol
+from scheduler.protocols import Finding, ProtocolInvalid, Status, check_successor, content_hash, read_protocol
 from scheduler.replanning import outdate, replan_each
 from scheduler.toml_edits import set_value
 from scheduler.toml_lines import find_lines, line_of
@@ -44,8 +44,9 @@ def read_draft(shelf: Shelf, key: str, source: str) -> tuple[str, Protocol]:
     number = newest.protocol.version + newest.approved
     text = source.replace("\r\n", "\n").replace("\r", "\n").rstrip() + "\n"
     text = _with_version(text, f"{key}.toml", number)
-    templates = {text_id[0] for text_id in shelf.latest}
-    return text, read_protocol(text, f"{key}.toml", templates)
+    protocol = read_protocol(text, f"{key}.toml", {text_id[0] for text_id in shelf.latest})
+    check_successor(text, f"{key}.toml", protocol, [shelved.protocol for shelved in shelf.list_versions(key)])
+    return text, protocol
 
 
 def save(clinic: Clinic, actor: str, key: str, source: str, base: str) -> SavedProtocol:

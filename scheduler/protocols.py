@@ -6,7 +6,7 @@ The rules of one step are in `scheduler.protocol_steps`; versions and approval i
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
@@ -15,9 +15,9 @@ from scheduler.errors import InvalidInput
 from scheduler.planning.protocol import Field, FieldType, OnNewTreatment, Protocol, ReviewRule, Span, Text
 from scheduler.protocol_steps import read_step
 from scheduler.table_reader import DASHED_KEY, PLAIN_KEY, Finding, Findings, TableReader, nearest
-from scheduler.toml_lines import find_lines
+from scheduler.toml_lines import find_lines, line_of
 
-__all__ = ["Finding", "ProtocolInvalid", "content_hash", "list_protocol_files", "read_protocol"]
+__all__ = ["Finding", "ProtocolInvalid", "check_successor", "content_hash", "list_protocol_files", "read_protocol"]
 
 TOP_KEYS: Final = (
     "key",
@@ -72,6 +72,27 @@ def read_protocol(source: str, file: str, templates: Collection[str] | None = No
     if protocol is None or findings.found:
         raise ProtocolInvalid(findings.sorted())
     return protocol
+
+
+def check_successor(source: str, file: str, protocol: Protocol, earlier: Iterable[Protocol]) -> None:
+    """Refuse a step that was a mail in an earlier version and is a line for staff now, or the other way round.
+
+    Plans are moved from version to version by the keys of the steps, and what was planned as the one cannot become the
+    other. Raises `ProtocolInvalid`.
+    """
+    lines = find_lines(source.removeprefix("\ufeff"))
+    before = {step.key: (step.audience, one.version) for one in earlier for step in one.steps}
+    wrong = []
+    for place, step in enumerate(protocol.steps):
+        audience, version = before.get(step.key, (step.audience, 0))
+        if audience is not step.audience:
+            problem = (
+                f'step "{step.key}": its audience was "{audience}" in version {version}; expected the same, '
+                "or a step with another key"
+            )
+            wrong.append(Finding(file, line_of(lines, ("step", place, "audience")), problem))
+    if wrong:
+        raise ProtocolInvalid(wrong)
 
 
 def list_protocol_files(folders: Sequence[Path]) -> dict[str, Path]:
