@@ -15,7 +15,7 @@ from scheduler.compose import stop_link
 from scheduler.errors import InvalidInput, Refused
 from scheduler.library import ShelvedText
 from scheduler.mailer import Connection, Limits, RelayTrouble
-from scheduler.mime import HeaderRefused, MailHeaders, make_message_id
+from scheduler.mime import HeaderRefused, MailHeaders, ascii_address, make_message_id
 from scheduler.outbox import FolderConnection
 from scheduler.sender import relay_of
 from scheduler.smtp_outcome import Phase, Verdict
@@ -65,7 +65,7 @@ def send(clinic: Clinic, actor: str, address: str | None, text_id: TextId) -> Tr
     except HeaderRefused as wrong:
         raise Refused(f"it cannot be written yet: {wrong}") from wrong
     try:
-        verdict = asyncio.run(_hand_over(clinic, address, content))
+        verdict = asyncio.run(_hand_over(clinic, ascii_address(address), content))
     except RelayTrouble as trouble:
         verdict = trouble.verdict
     _note(clinic, actor, text)
