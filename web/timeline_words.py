@@ -228,8 +228,10 @@ def _label(key: str) -> str:
 def _event(event: CareEvent, retraction: CareEventRetraction | None, say: Say, me: Present) -> Entry:
     struck = ""
     acts: list[Act] = []
+    clinical = event_fields(event.fields)
     if retraction is not None:
         struck = f"taken back by {say.who(retraction.recorded_by)}"
+        clinical += [("Taken back", retraction.reason or "")]
     elif may_take_back(event.kind, event.recorded_by, me):
         acts = [Act("Take back", action=f"/events/{event.id}/undo")]
     return Entry(
@@ -238,7 +240,7 @@ def _event(event: CareEvent, retraction: CareEventRetraction | None, say: Say, m
         words=event_words(event.kind, event.review, event.occurred_local, say),
         kind="plan",
         by=say.who(event.recorded_by),
-        clinical=event_fields(event.fields),
+        clinical=clinical,
         struck=struck,
         acts=acts,
         at=event.recorded_at,

@@ -111,6 +111,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "phases": _phases(shelved.protocol, course, say),
             "complications": [(say.when(row.onset_at), event_fields(row.fields)) for row in trouble],
             "expects_review": any(row.open for row in reviews.values()),
+            "under_age": plan.age_override if me.may(Right.RECORD) else None,
             "call_asked": course.call_asked is not None,
             "signed": treatment.unsigned_since is None,
             "missing": missing_for_signing(shelved.protocol, content.fields, content.clinician)

@@ -1,0 +1,288 @@
+"""Today on the screen: its lines with what can be done about each, and every form that decides something."""
+
+import re
+from uuid import UUID
+
+import pytest
+
+from db.states import AttemptOutcome, DecisionKind, EventKind, Role, SetupStep, StopReason
+from scheduler import treatments
+from scheduler.recovery import sweep
+from tests.clinic import STAFF, Desk
+from tests.page_parts import AtWork, lines, place, seen, words
+from tests.people import AMINA, BEATRIX, CARMEN, FENG, GRETA
+
+K, D = EventKind, DecisionKind
+RINGS = {"phone": "+44 20 7946 0101", "call_safe": "yes"}
+
+
+@pytest.fixture
+def work(sqlite_desk: Desk) -> AtWork:
+    return AtWork(sqlite_desk)
+
+
+def treated(work: AtWork, **more: str) -> tuple[UUID, UUID]:
+    """Amina and her treatment of 23 November, 09:30."""
+    patient_id = work.desk.enter(AMINA, **{**RINGS, **more})
+    return patient_id, work.desk.treat(patient_id).treatment_id
+
+
+async def test_a_quiet_day_says_so_and_what_leaves_next(work: AtWork) -> None:
+    treated(work)
+    page = await seen(work.rosa, "/today")
+    assert "Nothing needs you." in page
+    assert "Leaves in the next 24 hours 1 today 17:00 Amina Farouk “After your visit”" in page
+    assert "Done today" not in page
+
+
+async def test_each_line_says_what_happened_and_what_can_be_done(work: AtWork) -> None:
+    desk = work.desk
+    _, amina = treated(work)
+    desk.event(amina, K.CALL_REQUESTED)
+    desk.event(amina, K.COMPLICATION, fields={"note": "canary"})
+    desk.event(amina, K.PARTNER_WANTED)
+    desk.treat(desk.enter(CARMEN, confirmed=None))
+    greta = desk.treat(desk.enter(GRETA, call_safe="no")).treatment_id
+    desk.event(greta, K.REVIEW_BOOKED, "2026-11-23T09:01")
+    desk.tick(minutes=5)
+    html = (await work.rosa.get("/today")).text
+    found = lines(html)
+    assert [line.split("  ")[0].partition(" +44")[0] for line in found[:5]] == [
+        "▲ Amina Farouk asked for a call, today 09:00; the plan's messages wait",
+        "▲ Amina Farouk complication since today 09:00: the plan's messages are paused",
+        "■ Greta Holm two-week review today 09:01: did Greta come? (who came is written down by the clinician) "
+        "Did not come Moved",
+        "■ Amina Farouk wants the next part since today 09:00; it waits for a clinician's release Look",
+        "■ Carmencita (Carmen) Ibarra-Soto the address carmen@example.org is not confirmed; "
+        "the first message is due today 17:00 do not ring: ask a clinician Read back, it is right Change the address",
+    ]
+    assert "+44 20 7946 0101" in found[0]
+    assert "I rang Amina" in found[0]
+    assert "canary" not in html
+    dana = await seen(work.dana, "/today")
+    assert "did Greta come? Came Did not come Moved" in dana
+    assert "it waits for a clinician's release Decide" in dana
+
+
+async def test_messages_that_did_not_arrive_are_told_with_their_remedies(work: AtWork) -> None:
+    desk = work.desk
+    treated(work)
+    desk.tick(hours=9)
+    desk.send_due(AttemptOutcome.REFUSED, blames_address=True)
+    desk.treat(desk.enter(BEATRIX), at="2026-11-23T17:30")
+    desk.tick(minutes=15)
+    for _ in range(2):
+        desk.send_due(AttemptOutcome.UNKNOWN)
+        desk.tick(minutes=10)
+    page = await seen(work.rosa, "/today")
+    assert "“After your visit” may or may not have arrived: the mail server's answer was lost" in page
+    assert "It arrived Send it again I rang Beatrix" in page
+    assert "the address refused mail, today 18:00: “After your visit” did not arrive" in page
+    assert "the address refused mail; messages wait, the first was due Monday 21 December 10:00" in page
+    desk.tick(days=40)
+    sweep(desk.clinic)
+    page = await seen(work.rosa, "/today")
+    assert "was not sent" in page
+    assert "Ring her · due Monday 14 December 2026 09:00" in page  # the year, now that it is another
+
+
+async def test_a_decision_is_done_said_and_can_be_taken_back(work: AtWork) -> None:
+    treated(work)
+    row = work.desk.row("after-visit")
+    path = f"/reminders/{row.id}/decide"
+    answer = await work.rosa.post(path, {"decision": "cancel", "note": " \n", "back": "/today"})
+    assert place(answer) == "/today?done=decided-cancel"
+    page = await seen(work.rosa, "/today?done=decided-cancel")
+    assert "Cancelled. It can be undone under “Done today”." in page
+    assert "Amina Farouk “After your visit”: cancelled · Rosa Undo" in page
+    assert place(await work.rosa.post(path, {"decision": "reopen"})) == "/today?done=decided-reopen"
+    assert work.desk.stands("after-visit") == "scheduled"
+    assert "cancelled · Rosa" not in await seen(work.rosa, "/today")
+    again = await work.rosa.post(path, {"decision": "cancel"})
+    assert (again.status_code, "it is cancelled: cancel is not possible" in words(again).lower()) == (409, True)
+
+
+async def test_what_comes_of_a_decision_is_what_the_page_says(work: AtWork) -> None:
+    patient_id, _ = treated(work, confirmed="no")
+    row = work.desk.row("next-session")
+    said = place(await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "send_now"}))
+    assert said == "/today?done=still-address-unconfirmed"
+    work.desk.stop(patient_id, StopReason.UNSAFE)
+    for browser, told in ((work.rosa, "still-other"), (work.dana, "still-unsafe")):
+        row = work.desk.row("after-visit")
+        answer = await browser.post(f"/reminders/{row.id}/decide", {"decision": "send_again"})
+        assert place(answer) == f"/today?done={told}"
+        work.desk.tick()
+
+
+async def test_the_same_line_finished_twice_is_told_and_done_once(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    work.desk.event(treatment_id, K.CALL_REQUESTED)
+    work.desk.tick(days=21)
+    sweep(work.desk.clinic)
+    row = work.desk.row("no-review-yet")
+    first = await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "done", "note": "She comes."})
+    second = await work.dana.post(f"/reminders/{row.id}/decide", {"decision": "done", "note": "Me too."})
+    assert (place(first), second.status_code) == ("/today?done=decided-done", 409)
+    assert len(work.desk.audit("reminder.done")) == 1
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "evil", "", "/a b", "/a\nb"]
+)
+async def test_a_form_never_leads_elsewhere(work: AtWork, back: str) -> None:
+    _, treatment_id = treated(work)
+    row = work.desk.row("after-visit")
+    for path, data in (
+        (f"/reminders/{row.id}/decide", {"decision": "hold"}),
+        ("/reminders/decide", {"decision": "resume", "ids": str(row.id)}),
+        (f"/treatments/{treatment_id}/events", {"kind": "hold"}),
+    ):
+        assert place(await work.rosa.post(path, {**data, "back": back})).startswith("/today?done=")
+        work.desk.tick()
+    refused = await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "reopen", "back": back})
+    assert (refused.status_code, re.findall(r'class="button primary" href="([^"]*)"', refused.text)) == (
+        409,
+        ["/today"],
+    )
+
+
+async def test_many_are_decided_each_for_itself_and_what_was_refused_is_told(work: AtWork) -> None:
+    _, first = treated(work)
+    second = work.desk.treat(work.desk.enter(BEATRIX)).treatment_id
+    rows = [row for treatment_id in (first, second) for row in work.desk.rows(treatment_id)]
+    ids = [str(row.id) for row in rows]
+    answer = await work.rosa.post("/reminders/decide", {"ids": ids, "decision": "hold", "back": "/reminders?show=held"})
+    assert place(answer) == "/reminders?show=held&done=decided-hold"
+    work.desk.tick()
+    work.desk.decide(rows[0], D.CANCEL)
+    mixed = await work.rosa.post("/reminders/decide", {"ids": [*ids, "none"], "decision": "resume", "back": "/today"})
+    assert mixed.status_code == 200
+    told = words(mixed)
+    assert "5 · Given back." in told
+    assert "1 · it is cancelled: resume is not possible" in told
+    assert "1 · this form is not whole: load the page again" in told
+    for data in ({"decision": "hold"}, {"ids": ids[:1], "decision": "explode"}):
+        assert (await work.rosa.post("/reminders/decide", data)).status_code == 409
+
+
+async def test_the_desk_records_what_it_may_and_nothing_without_its_own_form(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    path = f"/treatments/{treatment_id}/events"
+    for kind in ("call_requested", "complication", "partner_wanted", "partner_not_wanted", "hold", "resume"):
+        assert place(await work.rosa.post(path, {"kind": kind, "note": "said"})).endswith(kind.replace("_", "-"))
+        work.desk.tick()
+    for kind in ("solo_started", "partner_released", "partner_revoked", "healing_cleared", "complication_resolved"):
+        assert (await work.rosa.post(path, {"kind": kind})).status_code == 403, kind
+    for kind in ("partner_released", "review_completed", "nonsense", ""):
+        assert (await work.dana.post(path, {"kind": kind})).status_code == 409, kind
+    assert work.desk.audit("event.partner_released") == work.desk.audit("event.review_completed") == []
+
+
+async def test_what_was_recorded_is_undone_by_who_may(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    path = f"/treatments/{treatment_id}/events"
+    await work.dana.post(path, {"kind": "complication", "note": "fever"})
+    await work.dana.post(path, {"kind": "solo_started"})
+    complication, started = (event["subject_id"] for event in work.desk.audit() if "event." in event["action"])
+    page = await seen(work.rosa, "/today")
+    assert "A complication was reported · Dana" in page
+    assert "Undo" not in page.partition("Done today")[2]
+    for event_id in (complication, started):
+        assert (await work.rosa.post(f"/events/{event_id}/undo")).status_code == 403
+    assert "The clinician started the part done alone · Dana Undo" in await seen(work.dana, "/today")
+    assert place(await work.dana.post(f"/events/{started}/undo", {"back": "/today"})) == "/today?done=undone"
+    assert (await work.dana.post(f"/events/{started}/undo")).status_code == 409
+    await work.rosa.post(path, {"kind": "hold"})
+    hold = work.desk.audit("event.hold")[0]["subject_id"]
+    assert place(await work.rosa.post(f"/events/{hold}/undo")) == "/today?done=undone"
+
+
+async def test_an_address_is_confirmed_only_as_it_was_shown(work: AtWork) -> None:
+    patient_id, _ = treated(work, confirmed="no")
+    html = (await work.rosa.get("/today")).text
+    assert "amina@example.org" in html
+    version = re.findall(r'name="version" value="(\d+)"', html)[0]
+    work.desk.change(patient_id, email="wrong@example.org")
+    path = f"/patients/{patient_id}/confirm-address"
+    stale = await work.rosa.post(path, {"version": version})
+    assert (stale.status_code, "changed meanwhile" in words(stale)) == (409, True)
+    assert work.desk.stands("after-visit") == "held:address_unconfirmed"
+    assert place(await work.rosa.post(path, {"version": "2"})) == "/today?done=address-confirmed"
+    assert work.desk.stands("after-visit") == "scheduled"
+
+
+async def test_a_question_is_answered_once(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    work.desk.tick(hours=9)
+    work.desk.send_due()
+    treatments.move(work.desk.clinic, STAFF, treatment_id, "2026-11-24T10:00")
+    work.desk.tick()
+    html = (await work.rosa.get("/today")).text
+    assert "“After your visit” went out for today; the date is tomorrow now. Send it again?" in words_of(html)
+    (question,) = set(re.findall(r"/questions/([0-9a-f-]+)/answer", html))
+    path = f"/questions/{question}/answer"
+    assert (await work.rosa.post(path, {"decision": "cancel"})).status_code == 409
+    assert place(await work.rosa.post(path, {"decision": "keep"})) == "/today?done=decided-keep"
+    assert (await work.rosa.post(path, {"decision": "keep"})).status_code == 404
+
+
+def words_of(html: str) -> str:
+    """The words of a page's text."""
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split()).replace("&#39;", "'")
+
+
+async def test_the_lists_are_sent_again_only_when_something_has_changed(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    stamp = re.findall(r"lists\?have=([0-9a-f]+)", (await work.rosa.get("/today")).text)[0]
+    before = len(work.trail())
+    for _ in range(2):
+        assert (await work.rosa.get(f"/today/lists?have={stamp}")).status_code == 204
+    assert len(work.trail()) == before  # nobody saw anything anew
+    work.desk.event(treatment_id, K.CALL_REQUESTED)
+    changed = await work.rosa.get(f"/today/lists?have={stamp}")
+    assert (changed.status_code, "asked for a call" in changed.text) == (200, True)
+    assert work.trail()[-1] == ("list.viewed", None, None, [])
+    assert (await work.rosa.get("/today/lists")).status_code == 200
+
+
+async def test_the_counts_of_the_held_lead_to_them(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    work.desk.event(treatment_id, K.HOLD)
+    html = (await work.rosa.get("/today")).text
+    assert "3 messages are held: Staff put it on hold." in words_of(html)
+    (path,) = re.findall(r'href="(/reminders\?show=held[^"]*)"', html)
+    assert path == "/reminders?show=held&amp;reason=hold"
+    work.desk.treat(work.desk.enter(FENG, confirmed=None))
+    board = await seen(work.rosa, path.replace("&amp;", "&"))
+    assert "Amina Farouk" in board
+    assert "Feng Zhao" not in board
+
+
+async def test_the_card_of_the_first_days_goes_line_by_line(work: AtWork) -> None:
+    boss = work.staffed.at_work("max", Role.MANAGER)
+    page = await seen(boss, "/today")
+    assert "Before the first real message" in page
+    assert "Before the first real message" not in await seen(work.rosa, "/today")
+    for step in (SetupStep.TEST_MAIL_READ, SetupStep.KEYS_KEPT, SetupStep.BACKUP_KEPT):
+        assert place(await boss.post(f"/setup/{step.value}")) == "/today?done=noted"
+    assert (await boss.post("/setup/nonsense")).status_code == 409
+    page = await seen(boss, "/today")
+    assert "Send yourself a test mail" not in page
+    assert "Set a mail server" in page
+    assert "Say where alarms go" in page
+    assert [event["action"] for event in work.desk.audit() if event["action"].startswith("setup.")] == [
+        "setup.test_mail_read",
+        "setup.keys_kept",
+        "setup.backup_kept",
+    ]
+
+
+async def test_all_sending_is_stopped_with_a_reason_and_released(work: AtWork) -> None:
+    treated(work)
+    assert (await work.rosa.post("/sending/stop", {"reason": "Fire."})).status_code == 403
+    assert (await work.dana.post("/sending/stop", {"reason": " "})).status_code == 422
+    assert place(await work.dana.post("/sending/stop", {"reason": "Wrong text."})) == "/today?done=stopped"
+    assert "Reason: Wrong text." in await seen(work.dana, "/sending")
+    assert place(await work.dana.post("/sending/release")) == "/today?done=released"
+    assert "Stop all sending" in await seen(work.dana, "/sending")
