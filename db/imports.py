@@ -266,18 +266,20 @@ def list_patients_of(session: Session, batch_id: UUID) -> tuple[set[UUID], set[U
     return set(entered), set(treated)
 
 
-def find_untouched(session: Session, batch: ImportBatch, patient_ids: Iterable[UUID]) -> set[UUID]:
-    """Which of the patients a batch entered have nothing but what it brought. Their reminders are locked.
+def find_untouched(session: Session, batch: ImportBatch, patient_ids: Iterable[UUID], lock: bool = True) -> set[UUID]:
+    """Which of the patients a batch entered have nothing but what it brought. `lock` their reminders to undo it.
 
-    A claim of the sender is no touch, an attempt is one: something of hers may have left.
+    The release of the batch is no touch, nor is a claim of the sender; an attempt is one: something of hers may have
+    left.
     """
 
     def later(recorded_at: InstrumentedAttribute[datetime]) -> ColumnElement[bool]:
         return recorded_at != batch.imported_at
 
     entered = sorted(patient_ids)
-    for part in _chunks(entered):
+    for part in _chunks(entered) if lock else ():
         session.execute(select(Reminder.id).where(Reminder.patient_id.in_(part)).with_for_update()).all()
+    by_import = CareEvent.kind.in_((EventKind.REVIEW_BOOKED, EventKind.RESUME))
     facts: Sequence[tuple[InstrumentedAttribute[UUID], ColumnElement[bool]]] = (
         (Patient.id, later(Patient.changed_at)),
         (Treatment.patient_id, Treatment.import_batch_id.is_distinct_from(batch.id)),
@@ -285,8 +287,8 @@ def find_untouched(session: Session, batch: ImportBatch, patient_ids: Iterable[U
         (TreatmentVersion.patient_id, TreatmentVersion.number > 1),
         (Consent.patient_id, later(Consent.recorded_at)),
         (AddressFact.patient_id, later(AddressFact.recorded_at)),
-        (CareEvent.patient_id, later(CareEvent.recorded_at)),
-        (CareEvent.patient_id, CareEvent.kind != EventKind.REVIEW_BOOKED),
+        (CareEvent.patient_id, later(CareEvent.recorded_at) & (CareEvent.kind != EventKind.RESUME)),
+        (CareEvent.patient_id, ~by_import),
         (PatientStop.patient_id, true()),
         (ClinicalNote.patient_id, true()),
         (CareEventRetraction.patient_id, true()),

@@ -27,7 +27,7 @@ from scheduler import approvals
 from scheduler.care_plans import load, replan
 from scheduler.clinic import Clinic
 from scheduler.errors import NotFound, Refused
-from scheduler.import_file import read_file, told
+from scheduler.import_file import ImportFile, read_file, told
 from scheduler.import_people import candidates, find_people, keys_of
 from scheduler.import_plan import Choices, Draft, add_rows, count_waiting, draft
 from scheduler.import_rows import CheckedRow, RowChecker
@@ -95,43 +95,62 @@ class UndoReport:
 def run_import(
     clinic: Clinic,
     actor: str,
-    path: Path,
+    file: Path | ImportFile,
     past: Past | None = None,
     hold: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
+    shown: ImportReport | None = None,
 ) -> ImportReport:
     """Import a file, all rows or none.
 
-    Raises `InvalidInput` with every problem, `Refused` when the record changed meanwhile. A file that brings nothing
-    new changes nothing. A dry run does all but the write.
+    `shown` is what a dry run told before: what would come out otherwise now is not written. Raises `InvalidInput` with
+    every problem, `Refused` when the record changed meanwhile. A file that brings nothing new changes nothing. A dry
+    run does all but the write.
     """
-    checked = check_import(clinic, actor, path, past, hold, progress)
+    if dry_run:
+        return look_at(clinic, actor, file, past, hold, progress)[1]
+    read = file if isinstance(file, ImportFile) else read_file(file)
+    done = _Steps(progress, len(read.rows), parts=4)
+    checked = _check(clinic, actor, read, Choices(past, hold), done)
+    if shown is not None and not _is_as_shown(checked, shown):
+        raise Refused(CHANGED)
     batch_id = None
     reminders = sum(drafted.reminders for drafted in checked.drafts)
-    if dry_run:
-        reminders += sum(_waiting_for_known(clinic, drafted, checked.now) for drafted in checked.drafts)
-    elif checked.drafts:
+    if checked.drafts:
         batch_id = new_id()
-        reminders += _write(clinic, checked, _prepare(clinic, bulk.Origin(actor, checked.now, batch_id), checked))
+        prepared = _prepare(clinic, bulk.Origin(actor, checked.now, batch_id), checked, done)
+        reminders += _write(clinic, checked, prepared)
+    done.all()
     return ImportReport(batch_id, checked.patients, checked.treatments, checked.skipped, reminders, checked.warnings)
 
 
-def check_import(
+def look_at(
     clinic: Clinic,
     actor: str,
-    path: Path,
+    file: Path | ImportFile,
     past: Past | None = None,
     hold: bool = False,
     progress: Progress | None = None,
-) -> CheckedImport:
+) -> tuple[CheckedImport, ImportReport]:
+    """A dry run: the file as it would be entered, and what that would bring. Raises `InvalidInput`."""
+    read = file if isinstance(file, ImportFile) else read_file(file)
+    done = _Steps(progress, len(read.rows), parts=2)
+    checked = _check(clinic, actor, read, Choices(past, hold), done)
+    reminders = sum(drafted.reminders for drafted in checked.drafts)
+    reminders += sum(_waiting_for_known(clinic, drafted, checked.now) for drafted in checked.drafts)
+    done.all()
+    return checked, ImportReport(
+        None, checked.patients, checked.treatments, checked.skipped, reminders, checked.warnings
+    )
+
+
+def _check(clinic: Clinic, actor: str, file: ImportFile, choices: Choices, done: "_Steps") -> CheckedImport:
     """Check a whole file against the record and plan what is new, without writing any of it.
 
     Protocol and text files are read into the record first, as at every start. Raises `InvalidInput`.
     """
     now = clinic.clock.now()
-    file = read_file(path)
-    done = _Steps(progress, 2 * len(file.rows))
     reading = approvals.read_files(clinic, actor)
     with clinic.store.read() as session:
         stamp = stored_library.find_stamp(session)  # before the shelf: a change in between shows at the write
@@ -146,9 +165,7 @@ def check_import(
     problems = sorted([*checker.problems, *people.problems], key=lambda told: told[0])
     if problems:
         raise told([problem for _, problem in problems])
-    choices = Choices(past, hold)
     drafts = [draft(clinic, shelf, person, choices, now) for person in done.each(people.persons)]
-    done.all()
     used = {plan.treatment.shelved.version_id: plan.treatment.shelved for one in drafts for plan in one.plans}
     notes = [
         f'the protocol "{shelved.protocol.key}" is a draft: nothing is sent until a clinician approves it'
@@ -211,37 +228,48 @@ def undo(clinic: Clinic, actor: str, batch_id: UUID) -> UndoReport:
 
 
 class _Steps:
-    """Tells how far a check is: half of it is checking rows, half is planning."""
+    """Tells how far an import is, in rows: its parts (checking, planning, sealing, writing) count the same."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
+    def __init__(self, progress: Progress | None, rows: int, parts: int) -> None:
         self._progress = progress
-        self._total = total
-        self._before = 0
+        self._total = rows
+        self._parts = parts
+        self._ended = 0
 
     def each(self, values: Sequence[T]) -> Iterator[T]:
-        """The values, telling every now and then; together they are half of the work."""
-        half = self._total // 2
+        """The values of one part, telling every now and then and at its end."""
         for place, value in enumerate(values):
-            if self._progress and place % TELL_EVERY == 0:
-                self._progress(self._before + half * place // len(values), self._total)
+            if place % TELL_EVERY == 0:
+                self._tell(place / len(values))
             yield value
-        self._before += half
+        self._ended += 1
+        self._tell(0)
 
     def all(self) -> None:
         """All of it is done."""
+        self._ended = self._parts
+        self._tell(0)
+
+    def _tell(self, of_this: float) -> None:
         if self._progress:
-            self._progress(self._total, self._total)
+            self._progress(int(self._total * (self._ended + of_this) / self._parts), self._total)
 
 
-def _prepare(clinic: Clinic, origin: bulk.Origin, checked: CheckedImport) -> bulk.Prepared:
+def _is_as_shown(checked: CheckedImport, shown: ImportReport) -> bool:
+    """Whether a check found what another found before; messages that ran out meanwhile make no difference."""
+    found = (checked.patients, checked.treatments, checked.skipped, list(checked.warnings))
+    return found == (shown.patients, shown.treatments, shown.skipped, list(shown.warnings))
+
+
+def _prepare(clinic: Clinic, origin: bulk.Origin, checked: CheckedImport, done: _Steps) -> bulk.Prepared:
     """Make and seal all rows, before the transaction."""
     rows = bulk.NewRows(clinic.store.vault, origin)
     with clinic.store.read() as session:
-        for start in range(0, len(checked.drafts), SEALED_AT_ONCE):
-            part = checked.drafts[start : start + SEALED_AT_ONCE]
-            learn_keys(session, [one.patient_id for one in part if one.person.known])
-            for drafted in part:
-                add_rows(clinic, rows, drafted, checked.choices)
+        for place, drafted in enumerate(done.each(checked.drafts)):
+            if place % SEALED_AT_ONCE == 0:
+                part = checked.drafts[place : place + SEALED_AT_ONCE]
+                learn_keys(session, [one.patient_id for one in part if one.person.known])
+            add_rows(clinic, rows, drafted, checked.choices)
     return bulk.prepare(clinic.store.engine, rows)
 
 

@@ -54,12 +54,17 @@ def preview_reminder(clinic: Clinic, reminder_id: UUID) -> Letter:
         row = reminders.find_reminder(session, reminder_id)
         if row is None:
             raise NotFound(f"there is no reminder {reminder_id}")
-        if row.audience is Audience.STAFF:
-            raise Refused("this is a line for staff: nothing is mailed")
-        try:
-            return write_letter(session, clinic, row, approved_only=False, stand_in=NOBODY)
-        except (NothingToSend, RenderFailed, Revealing) as wrong:
-            raise Refused(f"it cannot be written yet: {wrong}") from wrong
+        return preview_row(session, clinic, row)
+
+
+def preview_row(session: Session, clinic: Clinic, row: Reminder) -> Letter:
+    """As `preview_reminder`, of a row that is at hand. Raises `Refused`."""
+    if row.audience is Audience.STAFF:
+        raise Refused("this is a line for staff: nothing is mailed")
+    try:
+        return write_letter(session, clinic, row, approved_only=False, stand_in=NOBODY)
+    except (NothingToSend, RenderFailed, Revealing) as wrong:
+        raise Refused(f"it cannot be written yet: {wrong}") from wrong
 
 
 def _step(session: Session, clinic: Clinic, plan: CarePlan, key: str) -> Step:

@@ -17,10 +17,12 @@ from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError, NotFound
 from web import (
     account_pages,
+    batch_pages,
     decision_pages,
     door_pages,
     entry_pages,
     help_pages,
+    import_pages,
     lot_pages,
     patient_pages,
     record_pages,
@@ -39,6 +41,7 @@ from web.long_work import Works, work_page
 from web.outbox_pages import mail_html, mail_page, outbox_page
 from web.pages import Envelope, page, problem, refusal
 from web.pulse import pulse_fragment
+from web.uploads import Uploads
 
 ROUTES: Final = (
     Route("/health", "GET", Open.ANYONE, health),
@@ -120,6 +123,17 @@ ROUTES: Final = (
     Route("/sending", "GET", Right.STOP_SENDING, decision_pages.sending_page),
     Route("/sending/stop", "POST", Right.STOP_SENDING, decision_pages.stop_sending),
     Route("/sending/release", "POST", Right.STOP_SENDING, decision_pages.release_sending),
+    # import
+    Route("/import", "GET", Right.IMPORT, import_pages.import_page),
+    Route("/import", "POST", Right.IMPORT, import_pages.check, most_bytes=import_pages.MOST_BYTES),
+    Route("/import/columns", "GET", Right.IMPORT, import_pages.columns),
+    Route("/import/check", "GET", Right.IMPORT, import_pages.check_page),
+    Route("/import/enter", "POST", Right.IMPORT, import_pages.enter),
+    Route("/import/forget", "POST", Right.IMPORT, import_pages.drop),
+    Route("/import/{batch_id}", "GET", Right.IMPORT, batch_pages.batch_page),
+    Route("/import/{batch_id}/release", "POST", Right.IMPORT, batch_pages.release),
+    Route("/import/{batch_id}/undo", "GET", Right.IMPORT, batch_pages.undo_page),
+    Route("/import/{batch_id}/undo", "POST", Right.IMPORT, batch_pages.undo),
     # lots
     Route("/lots", "GET", Right.LOTS, lot_pages.lot_page),
     Route("/lots", "POST", Right.LOTS, lot_pages.find),
@@ -162,6 +176,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor |
     app.state.clinic = clinic
     app.state.door = door or FrontDoor(clinic)
     app.state.works = Works()
+    app.state.uploads = Uploads()
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_unknown)
