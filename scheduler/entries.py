@@ -67,7 +67,7 @@ def check_patient(form: PatientForm, settings: Settings, today: date) -> tuple[P
     typed = {name: getattr(form, name) for name in form.__dataclass_fields__ if getattr(form, name) is not None}
     fields, said, problems = _check(typed, settings, today)
     problems += [f"{name}: is needed" for name in ("given_name", "family_name") if not typed.get(name, "").strip()]
-    if said.confirmed and not fields.get("email"):
+    if said.confirmed and not (typed.get("email") or "").strip():
         problems.append("confirmed: there is no e-mail address to confirm")
     if problems:
         raise InvalidInput(*problems)

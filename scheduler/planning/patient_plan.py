@@ -158,6 +158,8 @@ def _superseded_from(plan: PlanFacts, ordered: Sequence[PlanFacts]) -> datetime 
     for newer in ordered[ordered.index(plan) + 1 :]:
         if newer.protocol.key != plan.protocol.key or newer.cancelled or newer.keeps_earlier:
             continue
+        if plan.keeps_earlier and plan.entered_at > newer.entered_at:  # entered afterwards, and staff said: both run
+            continue
         if newer.protocol.on_new_treatment is OnNewTreatment.KEEP:
             continue
         planned_ahead = newer.treated.instant > newer.entered_at

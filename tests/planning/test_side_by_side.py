@@ -3,6 +3,7 @@
 One plan alone is in the other tables.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -86,6 +87,19 @@ def test_plans_that_may_run_side_by_side_do(how: str) -> None:
     case.treat(other, "2026-03-03T09:00", "new", keeps_earlier=how == "staff keep")
     assert case.table(plan="old") == ["early 1.1 scheduled 2026-03-07T10:00", "late 1.1 scheduled 2026-04-01T10:00"]
     assert case.table(plan="new") == ["early 1.1 scheduled 2026-03-08T10:00", "late 1.1 scheduled 2026-04-02T10:00"]
+
+
+@pytest.mark.parametrize(("keeps", "runs"), [(True, True), (False, False)])
+def test_an_earlier_treatment_entered_afterwards_runs_beside_a_later_one_where_staff_say_so(
+    keeps: bool, runs: bool
+) -> None:
+    case = record("2026-03-04T12:00")
+    case.treat(protocol(*TWO), "2026-03-03T09:00", "later")
+    case.now += timedelta(hours=1)
+    case.treat(protocol(*TWO), "2026-03-02T09:00", "earlier", keeps_earlier=keeps)
+    state = "scheduled" if runs else "cancelled:superseded"
+    assert case.table("early", plan="earlier") == [f"early 1.1 {state} 2026-03-07T10:00"]
+    assert case.table("early", plan="later") == ["early 1.1 scheduled 2026-03-08T10:00"]
 
 
 def test_the_release_of_the_partner_part_does_not_carry_over() -> None:
