@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.follow_up import CarePlan, Reminder
@@ -48,7 +48,9 @@ def list_board(
     if wanted.ready_by is not None:
         query = query.where(Reminder.ready_at <= wanted.ready_by, Reminder.audience == Audience.PATIENT)
     if after is not None:
-        query = query.where(tuple_(Reminder.due_at, Reminder.id) > tuple_(*after))
+        # A bare value in a tuple would be bound as SQLAlchemy's own kind of instant, not as ours.
+        last = (literal(after[0], Reminder.due_at.type), literal(after[1], Reminder.id.type))
+        query = query.where(tuple_(Reminder.due_at, Reminder.id) > tuple_(*last))
     query = query.order_by(Reminder.due_at, Reminder.id).limit(limit)
     return [(row[0], row[1]) for row in session.execute(query)]
 
