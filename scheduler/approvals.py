@@ -3,7 +3,7 @@
 Files are never written: an approval is a row over one content, and the stored content is what runs.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -18,8 +18,10 @@ from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
+from scheduler.message_source import Source
 from scheduler.protocols import content_hash
 from scheduler.replanning import Progress, outdate, replan_each
+from scheduler.template_files import TextFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Lack:
     words: str
     name: str
     is_empty: bool = False  # a value that only the clinic can give
+    finding: TextFinding | None = None
+    text: Source | None = None  # which text the finding is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,7 @@ def lacks_of(clinic: Clinic, shelf: Shelf, shelved: ShelvedProtocol, values: Map
     found += [Lack(f'the text "{name}" has no file', name) for name in shelved.protocol.templates if name not in known]
     for text in shelved.protocol.texts:
         found += [Lack(words, text.key) for words in _revealing(clinic, text.key, values.get(text.key, ""))]
-    return found + [Lack(words, "") for words in _failures(clinic, shelf, texts_waiting(shelf, shelved))]
+    return found + list(_failing(clinic, shelf, texts_waiting(shelf, shelved)))
 
 
 def _is_new(shelved: ShelvedProtocol, row: ProtocolText) -> bool:
@@ -175,7 +179,7 @@ def texts_to_approve(
         known = ", ".join(sorted({text.source.key for text in shelf.latest.values()}))
         raise NotFound(f'there is no text "{key}"{f" in {language}" if language else ""}; there are: {known}')
     waiting = [text for text in found if not _is_approved(shelf, text)]
-    problems = _failures(clinic, shelf, waiting)
+    problems = [lack.words for lack in _failing(clinic, shelf, waiting)]
     if problems:
         raise Refused("\n".join([f'the text "{key}" cannot be approved:', *problems]))
     return waiting
@@ -245,14 +249,12 @@ def _texts_of(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
     return [text for key, text in sorted(shelf.latest.items()) if key[0] in wanted]
 
 
-def _failures(clinic: Clinic, shelf: Shelf, texts: Iterable[ShelvedText]) -> list[str]:
+def _failing(clinic: Clinic, shelf: Shelf, texts: Iterable[ShelvedText]) -> Iterator[Lack]:
     sources = {key: text.source for key, text in shelf.latest.items()}
-    return [
-        str(finding)
-        for text in texts
-        for finding in clinic.library.findings(text.source, sources)
-        if finding.severity == "fail"
-    ]
+    for text in texts:
+        for finding in clinic.library.findings(text.source, sources):
+            if finding.severity == "fail":
+                yield Lack(str(finding), text.source.key, finding=finding, text=text.source)
 
 
 def _name(by: str) -> str:

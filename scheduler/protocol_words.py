@@ -209,7 +209,6 @@ def rules_of(protocol: Protocol) -> list[str]:
     rules = [NEW_TREATMENTS[protocol.on_new_treatment]]
     if protocol.minimum_age is not None:
         rules.append(f"For patients of {protocol.minimum_age} years and over.")
-    rules.append(f"Every message carries the urgent block “{protocol.urgent}”.")
     return rules
 
 

@@ -14,10 +14,11 @@ from db.states import Role
 from scheduler import approvals
 from scheduler.accounts.front_door import actor_name
 from scheduler.accounts.rights import Right, rights_of
-from scheduler.approvals import Approved
+from scheduler.approvals import Approved, Scope
 from scheduler.clinic import Clinic
 from scheduler.entries import NOTE_LENGTH, clean_text
 from scheduler.errors import InvalidInput, Refused
+from scheduler.library import ShelvedText
 from scheduler.replanning import Progress
 from scheduler.template_files import TextId
 
@@ -54,10 +55,7 @@ def approve_protocol(
 
     Raises `Refused` when it changed or needs another person, `InvalidInput` when she is alone and gives no reason.
     """
-    scope = approvals.scope_of(clinic, key)
-    if scope.seal != seal:
-        raise Refused(CHANGED)
-    alone = _read_reason(clinic, actor, scope.writers, reason)
+    scope, alone = check_protocol(clinic, actor, key, seal, reason)
     return approvals.approve_protocol(clinic, actor, scope, by, progress, alone)
 
 
@@ -65,12 +63,27 @@ def approve_text(
     clinic: Clinic, actor: str, by: str, text_id: TextId, seal: str, reason: str = "", progress: Progress | None = None
 ) -> Approved:
     """Approve the newest content of one text, if it is the one that was shown: `seal` is its hash. Raises as above."""
+    waiting, alone = check_text(clinic, actor, text_id, seal, reason)
+    return approvals.approve_texts(clinic, actor, waiting, by, progress, alone)
+
+
+def check_protocol(clinic: Clinic, actor: str, key: str, seal: str, reason: str) -> tuple[Scope, str | None]:
+    """What would be approved, and why alone; raises like `approve_protocol` and approves nothing."""
+    scope = approvals.scope_of(clinic, key)
+    if scope.seal != seal:
+        raise Refused(CHANGED)
+    return scope, _read_reason(clinic, actor, scope.writers, reason)
+
+
+def check_text(
+    clinic: Clinic, actor: str, text_id: TextId, seal: str, reason: str
+) -> tuple[list[ShelvedText], str | None]:
+    """What would be approved, and why alone; raises like `approve_text` and approves nothing."""
     waiting = approvals.texts_to_approve(clinic, *text_id)
     if [text.content_hash for text in waiting] != [seal]:
         raise Refused(CHANGED)
     writers = {text.written_by for text in waiting if text.written_by}
-    alone = _read_reason(clinic, actor, writers, reason)
-    return approvals.approve_texts(clinic, actor, waiting, by, progress, alone)
+    return waiting, _read_reason(clinic, actor, writers, reason)
 
 
 def _read_reason(clinic: Clinic, actor: str, writers: Collection[str], reason: str) -> str | None:

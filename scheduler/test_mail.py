@@ -39,6 +39,7 @@ class Tried:
     """What became of a test mail, in sentences."""
 
     sent: bool
+    to_folder: bool  # no mail server is set: it was only written down
     lines: tuple[str, ...]
 
 
@@ -69,7 +70,8 @@ def send(clinic: Clinic, actor: str, address: str | None, text_id: TextId) -> Tr
     except RelayTrouble as trouble:
         verdict = trouble.verdict
     _note(clinic, actor, text)
-    return Tried(verdict.outcome is AttemptOutcome.ACCEPTED, tuple(_sentences(clinic, address, verdict)))
+    sent, lines = verdict.outcome is AttemptOutcome.ACCEPTED, _sentences(clinic, address, verdict)
+    return Tried(sent, clinic.settings.smtp_host is None, tuple(lines))
 
 
 async def _hand_over(clinic: Clinic, address: str, content: bytes) -> Verdict:

@@ -142,7 +142,7 @@ def save(clinic: Clinic, actor: str, draft: TextDraft, base: str | None) -> Save
     Raises `InvalidInput` for what is no text (every problem by its field), `Refused` when somebody saved another
     version meanwhile, or there is one already where a new text was meant.
     """
-    _check_names(draft)
+    check_names(draft)
     draft = replace(draft, subject=draft.subject.strip(), preheader=draft.preheader.strip(), body=_plain(draft.body))
     with clinic.store.write(actor, clinic.clock.now()) as session:
         shelf = clinic.library.shelf(session)
@@ -180,7 +180,8 @@ def _store(session: Session, actor: str, source: Source) -> UUID:
     return known.id
 
 
-def _check_names(draft: TextDraft) -> None:
+def check_names(draft: TextDraft) -> None:
+    """Refuse what cannot be a text's key, language or level, and fields that are too long. Raises `InvalidInput`."""
     problems = []
     is_part = Source(draft.key, draft.language, draft.level, "").is_part
     if draft.key != "_footer" and (not _KEY.fullmatch(draft.key) or draft.key in _TAKEN):

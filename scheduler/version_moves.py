@@ -53,6 +53,7 @@ class PlanMove:
     changed: list[Change] = field(default_factory=list)  # let go or held at the same time
     cancelled: list[Change] = field(default_factory=list)
     new: list[Insert] = field(default_factory=list)
+    left_out: list[Insert] = field(default_factory=list)  # new in the version, and their time has passed
     unchanged: int = 0
 
 
@@ -246,7 +247,9 @@ def _count(move: PlanMove, hers: Loaded, result: PatientPlan) -> None:
             move.moved.append(change)
         else:
             move.changed.append(change)
-    move.new = [new for new in result.difference.inserts if new.item.plan.id == move.plan.id]
+    for new in result.difference.inserts:
+        if new.item.plan.id == move.plan.id:
+            (move.new if new.verdict.state in LIVE_STATES else move.left_out).append(new)
     move.unchanged = sum(
         1
         for row in hers.reminder_rows.values()

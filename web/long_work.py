@@ -15,7 +15,7 @@ from uuid import UUID
 from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
-from scheduler.errors import AftercareError, NotFound
+from scheduler.errors import AftercareError
 from scheduler.logs import log
 from web.doors import local_path, me_of
 from web.pages import page
@@ -40,6 +40,12 @@ class Told:
     good: bool = True
 
 
+OVER: Final = Told(
+    "This has ended",
+    ["It ended a while ago, or the service was started again meanwhile. What was finished until then stays."],
+    "/",
+    good=False,
+)
 Run = Callable[[Progress], str | Told]
 
 
@@ -132,8 +138,8 @@ def start(request: Request, title: str, run: Run, back: str) -> Response:
 def work_page(request: Request, name: str) -> Response:
     """How far a work is; once it has ended, the page it leads to. Only for the person who began it."""
     work = works_of(request).find(name, me_of(request).staff_id)
-    if work is None:
-        raise NotFound("this work is not known any more")
+    if work is None:  # the same for another person's: nobody learns that there is one
+        return page(request, "work.html", work=None, told=OVER)
     if isinstance(work.result, str):
         path = local_path(work.result)
         if "hx-request" in request.headers:

@@ -70,6 +70,7 @@ _ENVIRONMENT: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_ENVIRONMENT.filters["cap"] = lambda words: words[:1].upper() + words[1:]  # a sentence; `capitalize` lowers the rest
 
 
 @dataclass(frozen=True)

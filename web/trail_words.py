@@ -28,6 +28,7 @@ _LOOKS: Final = {
     "message.previewed": "read a message as it would leave",
     "copy.viewed": "read the copy of a message that left",
     "mail.viewed": "read a mail of the folder",
+    "text.read_for": "read a text with a patient’s values",
     "import.viewed": "looked at an import",
     "trail.viewed": "looked at the trail",
 }
@@ -107,7 +108,11 @@ _LIBRARY: Final = {
     "protocol.approved": "approved a protocol",
     "protocol.retired": "retired a protocol",
     "template.written": "wrote a text",
+    "protocol.written": "wrote a protocol on the screen",
     "template.approved": "approved a text",
+    "template.written": "wrote a text on the screen",
+    "template.test_mailed": "sent a text to her own address",
+    "plan.version_moved": "moved a plan to another version",
 }
 _STAFF: Final = {
     "sign_in.refused": "was refused at the sign-in",

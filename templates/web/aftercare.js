@@ -175,7 +175,7 @@
 
   document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (event.defaultPrevented || form.method === "dialog") return;
+    if (event.defaultPrevented || form.method === "dialog" || event.submitter?.formTarget) return; // a frame beside it
     if (form.dataset.sent) {
       event.preventDefault();
       return;
@@ -197,7 +197,7 @@
   document.addEventListener("input", (event) => {
     if (event.target.closest("form[data-keep]")) typed = true;
   });
-  document.addEventListener("submit", () => (typed = false));
+  document.addEventListener("submit", (event) => (typed &&= Boolean(event.submitter?.formTarget)));
   addEventListener("beforeunload", (event) => typed && event.preventDefault());
 
   // Keys: n enters a treatment, t goes to Today, / finds a patient
