@@ -17,7 +17,7 @@ from db import imports as stored_imports
 from db import patients as stored_patients
 from db.follow_up import CarePlan, Reminder
 from db.records import ImportBatch, Treatment
-from db.states import LIVE_STATES, EventKind, Reason, ReminderState
+from db.states import EventKind, Reason, ReminderState
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.errors import NotFound, Refused
@@ -25,7 +25,8 @@ from scheduler.local_time import to_wall
 
 Progress = Callable[[int, int], None]  # done, of how many
 SAMPLES: Final = 5
-LOOKED_AT: Final = 400  # next messages among which samples are chosen
+SAMPLED_PLANS: Final = 40  # plans among whose messages samples are chosen
+COUNTED_AT_ONCE: Final = 2_000  # treatments whose messages are counted in a few hundredths of a second
 SOON: Final = timedelta(hours=24)
 
 
@@ -40,14 +41,14 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """How a batch stands: plans that wait for its release, its messages by state, those due soon, and samples of them.
+    """How a batch stands: plans that wait for its release, their messages due soon, all its messages by state, samples.
 
     Samples are of different texts and patients as far as there are.
     """
 
     batch: ImportBatch
     waiting: int
-    messages: Mapping[tuple[ReminderState, Reason | None], int]
+    messages: Mapping[tuple[ReminderState, Reason | None], int] | None  # None: not counted
     due_soon: int
     samples: Sequence[Sampled]
 
@@ -59,24 +60,26 @@ class UndoAhead:
     cancelled: int
     voided: int
     kept: int
-    left: int
+    left: Sequence[UUID]
 
 
-def look(session: Session, clinic: Clinic, batch_id: UUID) -> BatchState:
-    """How a batch stands. Raises `NotFound`."""
-    counts = stored.count_messages(session, batch_id, clinic.clock.now() + SOON)
+def look(session: Session, clinic: Clinic, batch_id: UUID, count: bool = False) -> BatchState:
+    """How a batch stands. Messages of a large one are counted only when asked for. Raises `NotFound`."""
+    batch = get(session, batch_id)
+    waiting = stored.count_waiting(session, batch_id)
+    counted = count or batch.treatments <= COUNTED_AT_ONCE
     return BatchState(
-        batch=_get(session, batch_id),
-        waiting=stored.count_waiting(session, batch_id),
-        messages={stands: count for stands, (count, _) in counts.items()},
-        due_soon=sum(early for (state, _), (_, early) in counts.items() if state in LIVE_STATES),
-        samples=_choose([Sampled(*found) for found in stored.list_next(session, batch_id, LOOKED_AT)]),
+        batch=batch,
+        waiting=waiting,
+        messages=stored.count_messages(session, batch_id) if counted else None,
+        due_soon=stored.count_held_due(session, batch_id, clinic.clock.now() + SOON) if waiting else 0,
+        samples=_choose([Sampled(*found) for found in stored.list_samples(session, batch_id, SAMPLED_PLANS)]),
     )
 
 
 def look_at_undo(session: Session, batch_id: UUID) -> UndoAhead:
     """What undoing a batch would do as things stand; changes nothing. Raises `NotFound`, or `Refused` when it was."""
-    batch = _get(session, batch_id)
+    batch = get(session, batch_id)
     if batch.undone_at is not None:
         raise Refused("this import was undone already")
     entered, treated = stored_imports.list_patients_of(session, batch_id)
@@ -85,8 +88,16 @@ def look_at_undo(session: Session, batch_id: UUID) -> UndoAhead:
         cancelled=stored.count_unsent(session, batch_id),
         voided=len(untouched),
         kept=len((entered | treated) - untouched),
-        left=len(stored_imports.list_left(session, batch_id)),
+        left=stored_imports.list_left(session, batch_id),
     )
+
+
+def get(session: Session, batch_id: UUID) -> ImportBatch:
+    """The batch with that id. Raises `NotFound`."""
+    batch = stored.find_batch(session, batch_id)
+    if batch is None:
+        raise NotFound(f"there is no import batch {batch_id}; import list shows them")
+    return batch
 
 
 def release(clinic: Clinic, actor: str, batch_id: UUID, progress: Progress | None = None) -> int:
@@ -96,7 +107,7 @@ def release(clinic: Clinic, actor: str, batch_id: UUID, progress: Progress | Non
     the service. Raises `NotFound`, or `Refused` for a batch that was undone.
     """
     with clinic.store.read() as session:
-        if _get(session, batch_id).undone_at is not None:
+        if get(session, batch_id).undone_at is not None:
             raise Refused("this import was undone: its plans are cancelled")
         waiting = stored.list_waiting_patients(session, batch_id)
     released = 0
@@ -138,10 +149,3 @@ def _choose(found: Sequence[Sampled]) -> list[Sampled]:
                 texts.add(text)
                 patients.add(patient_id)
     return sorted(chosen, key=lambda one: (one.row.due_at, one.row.id))
-
-
-def _get(session: Session, batch_id: UUID) -> ImportBatch:
-    batch = stored.find_batch(session, batch_id)
-    if batch is None:
-        raise NotFound(f"there is no import batch {batch_id}; import list shows them")
-    return batch

@@ -3,7 +3,7 @@
 Sending the file is in `web.import_pages`, the rules in `scheduler.import_batches` and `scheduler.imports`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -20,7 +20,7 @@ from scheduler import import_batches, imports, previews
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError
-from scheduler.import_batches import BatchState, Sampled
+from scheduler.import_batches import Sampled
 from scheduler.plan_words import stands_in_words
 from scheduler.subjects import title_of_row
 from web.doors import me_of
@@ -51,7 +51,7 @@ def batch_page(request: Request, batch_id: UUID) -> Response:
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
     with clinic.store.read() as session:
-        state = import_batches.look(session, clinic, batch_id)
+        state = import_batches.look(session, clinic, batch_id, request.query_params.get("count") == "yes")
         reads_record = me_of(request).may(Right.RECORD)
         samples = [] if state.batch.undone_at else _samples(session, clinic, state.samples, say, reads_record)
         left = list_left(session, batch_id) if state.batch.undone_at else []
@@ -62,7 +62,7 @@ def batch_page(request: Request, batch_id: UUID) -> Response:
         batch=state.batch,
         waiting=state.waiting,
         due_soon=state.due_soon,
-        counts=_counts(state),
+        counts=None if state.messages is None else _counts(state.messages, bool(state.waiting)),
         samples=samples,
         reads_record=reads_record,
         left=left[:SHOWN_LEFT],
@@ -87,12 +87,11 @@ def undo_page(request: Request, batch_id: UUID) -> Response:
     """What undoing a batch would do, in numbers."""
     clinic = clinic_of(request)
     with clinic.store.read() as session:
-        state = import_batches.look(session, clinic, batch_id)
-        if state.batch.undone_at is not None:
+        batch = import_batches.get(session, batch_id)
+        if batch.undone_at is not None:
             return go_to(f"/import/{batch_id}")
         ahead = import_batches.look_at_undo(session, batch_id)
-        left = list_left(session, batch_id)[:SHOWN_LEFT]
-    return page(request, "import/undo.html", batch=state.batch, ahead=ahead, left=left)
+    return page(request, "import/undo.html", batch=batch, ahead=ahead)
 
 
 def undo(request: Request, batch_id: UUID) -> Response:
@@ -131,14 +130,14 @@ def _sample(session: Session, clinic: Clinic, one: Sampled, who: Person, say: Sa
     return Sample(row.id, who, title, say.wall(row.due_local), preview, problem)
 
 
-def _counts(state: BatchState) -> list[tuple[int, str]]:
+def _counts(messages: Mapping[tuple[ReminderState, Reason | None], int], waiting: bool) -> list[tuple[int, str]]:
     """The messages of a batch by how they stand, the most first."""
     found = []
-    for (stands, reason), count in state.messages.items():
+    for (stands, reason), count in messages.items():
         words, colon, why = stands_in_words(stands, reason, Audience.PATIENT).partition(": ")
         words += colon + why[:1].lower() + why[1:]
         if (stands, reason) == (ReminderState.HELD, Reason.HOLD):
-            words = "held until the plans are released" if state.waiting else words
+            words = "held until the plans are released" if waiting else words
         found.append((count, words))
     return sorted(found, reverse=True)
 
