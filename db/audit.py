@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.sealed import vault_of
@@ -88,18 +88,18 @@ def count_events(session: Session) -> int:
 
 
 def list_since(
-    session: Session, since: datetime, actions: Iterable[str], limit: int, but_at: Iterable[datetime] = ()
+    session: Session, since: datetime, actions: Iterable[str], limit: int, but_with: str | None = None
 ) -> list[AuditEvent]:
-    """The newest events of these actions since an instant, the newest first; none of the instants `but_at`.
+    """The newest events of these actions since an instant, the newest first; none of a transaction of which `but_with`
+    is an event: what one import wrote has the instant of the import.
 
     Numbers rise with time, so only the end of the trail is looked at, however long it is.
     """
     head = select(AuditHead.number).scalar_subquery()
-    query = (
-        select(AuditEvent)
-        .where(AuditEvent.number > head - LATEST, AuditEvent.at >= since, AuditEvent.action.in_(list(actions)))
-        .where(AuditEvent.at.not_in(list(but_at)))
-    )
+    recent = and_(AuditEvent.number > head - LATEST, AuditEvent.at >= since)
+    query = select(AuditEvent).where(recent, AuditEvent.action.in_(list(actions)))
+    if but_with is not None:
+        query = query.where(AuditEvent.at.not_in(select(AuditEvent.at).where(recent, AuditEvent.action == but_with)))
     return list(session.scalars(query.order_by(AuditEvent.number.desc()).limit(limit)))
 
 

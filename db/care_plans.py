@@ -60,15 +60,16 @@ def find_event(session: Session, event_id: UUID) -> CareEvent | None:
     return session.get(CareEvent, event_id)
 
 
-def find_events(session: Session, event_ids: Sequence[UUID]) -> list[CareEvent]:
-    """Events by their ids, retracted ones too."""
-    return list(session.scalars(select(CareEvent).where(CareEvent.id.in_(event_ids))))
-
-
-def find_retracted(session: Session, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these events no longer count."""
-    query = select(CareEventRetraction.event_id).where(CareEventRetraction.event_id.in_(event_ids))
-    return set(session.scalars(query))
+def find_events(session: Session, event_ids: Sequence[UUID]) -> tuple[dict[UUID, CareEvent], set[UUID]]:
+    """Events by their ids, and which of them no longer count."""
+    query = (
+        select(CareEvent, CareEventRetraction.event_id)
+        .outerjoin(CareEventRetraction, CareEventRetraction.event_id == CareEvent.id)
+        .where(CareEvent.id.in_(event_ids))
+    )
+    rows = session.execute(query).all()
+    gone: list[UUID | None] = [row[1] for row in rows]
+    return {row[0].id: row[0] for row in rows}, {event_id for event_id in gone if event_id is not None}
 
 
 def list_retractions(session: Session, event_ids: Sequence[UUID]) -> list[CareEventRetraction]:

@@ -135,6 +135,11 @@ def get_content(session: Session, treatment_id: UUID) -> TreatmentVersion:
     ).one()
 
 
+def find_contents(session: Session, treatment_ids: Sequence[UUID]) -> dict[UUID, TreatmentVersion]:
+    """The version that holds, of each of these treatments."""
+    return {version.treatment_id: version for version in list_versions_of(session, treatment_ids)}
+
+
 def list_versions(session: Session, treatment_id: UUID) -> list[TreatmentVersion]:
     """All versions of a treatment, the first first."""
     query = select(TreatmentVersion).where(TreatmentVersion.treatment_id == treatment_id)

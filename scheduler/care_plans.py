@@ -74,13 +74,12 @@ def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) 
         stopped=stop.reason if stop else None,
         birth_date=patient.birth_date,
     )
-    plans = []
-    for row in plan_rows:
-        treatment = treatments.find_treatment(session, row.treatment_id)
-        if treatment is None:
-            raise LookupError("a care plan without its treatment")
-        content = treatments.get_content(session, row.treatment_id)
-        plans.append(plan_facts(row, treatment, content, events, decisions, shelf, patient.language))
+    known = {treatment.id: treatment for treatment in treatments.list_treatments(session, patient.id)}
+    contents = treatments.find_contents(session, list(known)) if known else {}
+    plans = [
+        plan_facts(row, known[row.treatment_id], contents[row.treatment_id], events, decisions, shelf, patient.language)
+        for row in plan_rows
+    ]
     return Loaded(
         patient=facts,
         plans=plans,

@@ -61,16 +61,14 @@ def read_done(session: Session, clinic: Clinic) -> DoneToday:
     zone = clinic.settings.clinic_time_zone
     wall = to_wall(clinic.clock.now(), zone).replace(hour=0, minute=0, second=0, microsecond=0)
     midnight = to_utc(wall, zone)
-    imported = [event.at for event in audit.list_since(session, midnight, [_IMPORT], SHOWN)]
     found = [
         event
-        for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS), SHOWN, imported)
+        for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS), SHOWN, but_with=_IMPORT)
         if event.actor != "service" and event.patient_id is not None and event.subject_id is not None
     ]
     event_ids = [UUID(each.subject_id) for each in found if each.action in _EVENTS and each.subject_id]
     reminder_ids = [UUID(each.subject_id) for each in found if each.action in _DECISIONS and each.subject_id]
-    events = {row.id: row for row in stored_plans.find_events(session, event_ids)}
-    gone = stored_plans.find_retracted(session, event_ids)
+    events, gone = stored_plans.find_events(session, event_ids)
     latest = list_latest(session, reminder_ids)
     plans = stored.find_plans(
         session, [row.care_plan_id for row in events.values()] + [row.care_plan_id for row, _ in latest.values()]

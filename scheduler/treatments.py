@@ -196,11 +196,12 @@ def keeps_earlier(shelved: ShelvedProtocol, there_is_one: bool, replaces: bool |
 
 def running_plans(session: Session, patient_id: UUID, protocol_key: str) -> list[CarePlan]:
     """Running care plans of a patient for one protocol."""
+    protocols = {row.id: row.protocol_key for row in stored.list_treatments(session, patient_id)}
     return [
         plan
         for plan in stored_plans.list_plans(session, patient_id)
         if plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
-        and get(session, plan.treatment_id).protocol_key == protocol_key
+        and protocols[plan.treatment_id] == protocol_key
     ]
 
 

@@ -202,13 +202,14 @@ def _messages(session: Session, some: int, full: set[LineKind]) -> Iterator[Line
             at = row.changed_at if kind in (LineKind.UNKNOWN, LineKind.NOT_SENDABLE) else row.due_at
             yield Line(kind, row.patient_id, row.care_plan_id, at, reminder=row)
     full |= {_BY_PATIENT[reason] for reason in _BY_PATIENT if seen[reason] == limits[reason]}
-    for row in stored.list_unsettled(session, ReminderState.FAILED, some):
-        yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
     missed: dict[UUID, list[Reminder]] = {}  # one line a patient: after an outage there may be many
-    unsettled = stored.list_unsettled(session, ReminderState.MISSED, HER_ROWS * some)
+    unsettled = stored.list_unsettled(session, (1 + HER_ROWS) * some)
     for row in unsettled:
-        missed.setdefault(row.patient_id, []).append(row)
-    if len(unsettled) == HER_ROWS * some:
+        if row.state is ReminderState.FAILED:
+            yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
+        else:
+            missed.setdefault(row.patient_id, []).append(row)
+    if len(unsettled) == (1 + HER_ROWS) * some:
         full.add(LineKind.MISSED)
     for first, *others in missed.values():
         at = first.changed_at
