@@ -108,9 +108,7 @@ _LIBRARY: Final = {
     "protocol.approved": "approved a protocol",
     "protocol.retired": "retired a protocol",
     "template.written": "wrote a text",
-    "protocol.written": "wrote a protocol on the screen",
     "template.approved": "approved a text",
-    "template.written": "wrote a text on the screen",
     "template.test_mailed": "sent a text to her own address",
     "plan.version_moved": "moved a plan to another version",
 }

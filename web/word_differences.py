@@ -47,15 +47,24 @@ def draft_differences(before: TextDraft, after: TextDraft) -> list[tuple[str, li
 
 
 def _within(gone: str, new: str) -> Iterator[Piece]:
+    """Changed lines, word by word; a space between two changed words changes with them, so that they read as one."""
     was, now = _WORD.findall(gone), _WORD.findall(new)
+    lost = came = ""
     for kind, a, b, c, d in SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
-        if kind == "equal":
-            yield Piece("same", "".join(now[c:d]))
+        before, after = "".join(was[a:b]), "".join(now[c:d])
+        if kind != "equal" or (lost and came and after == " "):
+            lost, came = lost + before, came + after
             continue
-        if a < b:
-            yield Piece("gone", "".join(was[a:b]))
-        if c < d:
-            yield Piece("new", "".join(now[c:d]))
+        yield from _flushed(lost, came)
+        lost = came = ""
+        yield Piece("same", after)
+    yield from _flushed(lost, came)
+
+
+def _flushed(lost: str, came: str) -> Iterator[Piece]:
+    space = " " if lost.endswith(" ") and came.endswith(" ") else ""
+    pieces = (Piece("gone", lost.removesuffix(space)), Piece("new", came.removesuffix(space)), Piece("same", space))
+    yield from (piece for piece in pieces if piece.text)
 
 
 def _joined(pieces: Sequence[Piece]) -> list[Piece]:
