@@ -6,9 +6,11 @@ Importing, and undoing itself, are in `scheduler.imports`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from db import audit, care_plans
@@ -22,6 +24,7 @@ from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.errors import NotFound, Refused
 from scheduler.local_time import to_wall
+from scheduler.logs import log
 
 Progress = Callable[[int, int], None]  # done, of how many
 SAMPLES: Final = 5
@@ -63,6 +66,14 @@ class UndoAhead:
     left: Sequence[UUID]
 
 
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a release did: plans resumed, and patients whose plans could not be and are still held."""
+
+    plans: int
+    failed: int
+
+
 def look(session: Session, clinic: Clinic, batch_id: UUID, count: bool = False) -> BatchState:
     """How a batch stands. Messages of a large one are counted only when asked for. Raises `NotFound`."""
     batch = get(session, batch_id)
@@ -100,8 +111,8 @@ def get(session: Session, batch_id: UUID) -> ImportBatch:
     return batch
 
 
-def release(clinic: Clinic, actor: str, batch_id: UUID, progress: Progress | None = None) -> int:
-    """Resume every plan of a batch that still waits for it, each patient in a transaction of her own; how many plans.
+def release(clinic: Clinic, actor: str, batch_id: UUID, progress: Progress | None = None) -> Released:
+    """Resume every plan of a batch that still waits for it, each patient in a transaction of her own.
 
     What was released before, or held or resumed by hand, is left as it is; so it can be pressed again after a stop of
     the service. Raises `NotFound`, or `Refused` for a batch that was undone.
@@ -110,15 +121,26 @@ def release(clinic: Clinic, actor: str, batch_id: UUID, progress: Progress | Non
         if get(session, batch_id).undone_at is not None:
             raise Refused("this import was undone: its plans are cancelled")
         waiting = stored.list_waiting_patients(session, batch_id)
-    released = 0
-    for place, patient_id in enumerate(waiting, start=1):
+    if waiting:
         with clinic.store.write(actor, clinic.clock.now()) as session:
-            if place == 1:
-                audit.record(session, "import.released", "import", batch_id)
-            released += _release(session, clinic, batch_id, patient_id)
+            audit.record(session, "import.released", "import", batch_id)
+    plans = failed = 0
+    for place, patient_id in enumerate(waiting, start=1):
+        began = monotonic()
+        try:
+            with clinic.store.write(actor, clinic.clock.now()) as session:
+                plans += _release(session, clinic, batch_id, patient_id)
+        except OperationalError:
+            raise
+        except Exception as error:  # noqa: BLE001 (one patient: her plans stay held, the others follow)
+            log().error("release_failed", patient_id=str(patient_id), error=type(error).__name__)
+            failed += 1
         if progress:
             progress(place, len(waiting))
-    return released
+        if clinic.store.is_sqlite:
+            # SQLite has one writer and no queue: without a pause staff's pages would wait for seconds.
+            sleep(monotonic() - began)
+    return Released(plans, failed)
 
 
 def _release(session: Session, clinic: Clinic, batch_id: UUID, patient_id: UUID) -> int:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from db import audit
 from db import patients as stored_patients
@@ -13,10 +14,13 @@ from db.follow_up import CarePlan
 from db.states import CarePlanStatus, EventKind, ReminderState, Role
 from db.vault import KeyRing
 from scheduler import events, import_batches, imports
+from scheduler.care_plans import replan
+from scheduler.clinic import Clinic
 from scheduler.errors import NotFound, Refused
-from scheduler.import_batches import UndoAhead
+from scheduler.import_batches import Released, UndoAhead
 from scheduler.import_file import parse
 from scheduler.import_sheet import Brings, sheet_of
+from scheduler.planning.patient_plan import PatientPlan
 from tests.clinic import STAFF, Desk
 from tests.people import AMINA
 from tests.staffed import KEYS, Browser, Staffed, place
@@ -78,7 +82,7 @@ def test_a_release_resumes_every_plan_each_patient_by_herself(desk: Desk) -> Non
     assert waiting(desk, batch_id) == 3
     seen: list[tuple[int, int]] = []
     released = import_batches.release(desk.clinic, STAFF, batch_id, lambda done, total: seen.append((done, total)))
-    assert (released, seen, waiting(desk, batch_id)) == (3, [(1, 3), (2, 3), (3, 3)], 0)
+    assert (released.plans, seen, waiting(desk, batch_id)) == (3, [(1, 3), (2, 3), (3, 3)], 0)
     assert {row.state for row in desk.rows()} <= {ReminderState.SCHEDULED, ReminderState.MISSED, ReminderState.HELD}
     assert "hold" not in {str(row.reason) for row in desk.rows()}
     desk.nothing_left()
@@ -86,7 +90,7 @@ def test_a_release_resumes_every_plan_each_patient_by_herself(desk: Desk) -> Non
         actions = [event.action for event in audit.list_events(session)]
         assert audit.verify(session)[1] == []
     assert (actions.count("import.released"), actions.count("event.resume")) == (1, 3)
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 0
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 0
 
 
 def test_what_a_person_held_or_resumed_by_hand_stays_as_she_left_it(desk: Desk) -> None:
@@ -95,10 +99,10 @@ def test_what_a_person_held_or_resumed_by_hand_stays_as_she_left_it(desk: Desk) 
     desk.event(held.treatment_id, EventKind.HOLD)
     desk.event(resumed.treatment_id, EventKind.RESUME)
     assert waiting(desk, batch_id) == 1
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 1
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 1
     assert plan_of(desk, "R1").status is CarePlanStatus.ON_HOLD
     assert plan_of(desk, "R2").status is CarePlanStatus.ACTIVE
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 0
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 0
 
 
 def test_a_resume_that_was_taken_back_waits_for_the_release_again(desk: Desk) -> None:
@@ -106,7 +110,7 @@ def test_a_resume_that_was_taken_back_waits_for_the_release_again(desk: Desk) ->
     event_id = desk.event(plan_of(desk, "R1").treatment_id, EventKind.RESUME)
     events.retract(desk.clinic, STAFF, event_id, "the wrong patient")
     desk.tick()
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 3
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 3
 
 
 def test_a_release_that_was_cut_short_goes_on_where_it_stopped(desk: Desk) -> None:
@@ -119,12 +123,31 @@ def test_a_release_that_was_cut_short_goes_on_where_it_stopped(desk: Desk) -> No
     with pytest.raises(InterruptedError):
         import_batches.release(desk.clinic, STAFF, batch_id, stop)
     assert waiting(desk, batch_id) == 1
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 1
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 1
+
+
+def test_a_patient_whose_plan_cannot_be_made_does_not_stop_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_id = imported(desk)
+    hers = plan_of(desk, "R1").patient_id
+
+    def fail_for_her(session: Session, clinic: Clinic, patient_id: UUID) -> PatientPlan:
+        if patient_id == hers:
+            raise LookupError("canary")
+        return replan(session, clinic, patient_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("scheduler.import_batches.replan", fail_for_her)
+        assert import_batches.release(desk.clinic, STAFF, batch_id) == Released(2, 1)
+    assert waiting(desk, batch_id) == 1
+    assert plan_of(desk, "R1").status is CarePlanStatus.ON_HOLD
+    assert import_batches.release(desk.clinic, STAFF, batch_id) == Released(1, 0)
 
 
 def test_what_was_not_held_undone_or_never_there_is_not_released(desk: Desk) -> None:
     batch_id = imported(desk, hold=False)
-    assert import_batches.release(desk.clinic, STAFF, batch_id) == 0
+    assert import_batches.release(desk.clinic, STAFF, batch_id).plans == 0
     imports.undo(desk.clinic, STAFF, batch_id)
     with pytest.raises(Refused, match="undone"):
         import_batches.release(desk.clinic, STAFF, batch_id)

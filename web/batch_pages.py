@@ -25,7 +25,7 @@ from scheduler.plan_words import stands_in_words
 from scheduler.subjects import title_of_row
 from web.doors import me_of
 from web.forms import EmptyForm
-from web.long_work import Progress, start
+from web.long_work import Progress, Told, start
 from web.pages import clinic_of, go_to, page
 from web.people import Person, person
 from web.preview_parts import Preview, preview_of_rendered
@@ -76,8 +76,15 @@ def release(request: Request, batch_id: UUID) -> Response:
     clinic, me = clinic_of(request), me_of(request)
     back = f"/import/{batch_id}"
 
-    def run(progress: Progress) -> str:
-        import_batches.release(clinic, me.actor, batch_id, progress)
+    def run(progress: Progress) -> str | Told:
+        done = import_batches.release(clinic, me.actor, batch_id, progress)
+        if done.failed:
+            words = "patient" if done.failed == 1 else "patients"
+            lines = [
+                f"{done.plans} plans are released. Those of {done.failed} {words} could not be and are still held.",
+                "Try again; when it does not help, the service’s log says more.",
+            ]
+            return Told("Not all plans are released", lines, back, good=False)
         return f"{back}?done=import-released"
 
     return start(request, "Releasing the plans", run, back)
