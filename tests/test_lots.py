@@ -15,6 +15,7 @@ from scheduler.csv_cells import csv_bytes, safe_cell
 from scheduler.errors import InvalidInput
 from scheduler.lots import LotReport
 from tests.clinic import STAFF, Desk
+from tests.counted import counting
 from tests.people import AMINA, BEATRIX, CARMEN, GRETA
 from tests.process import environment
 from tests.staffed import KEYS, Staffed
@@ -140,6 +141,16 @@ async def test_the_page_lists_them_and_tells_what_is_noted(sqlite_desk: Desk) ->
         (event,) = [event for event in audit.list_events(session) if event.action.startswith("lot.")]
     assert (event.action, event.actor, event.subject) == ("lot.searched", "staff:dana", "lot")
     assert "4711" not in f"{event.subject_id} {event.fields}"
+
+
+async def test_a_long_list_asks_no_more_of_the_database_than_a_short_one(sqlite_desk: Desk) -> None:
+    dana = Staffed(sqlite_desk.clinic).at_work("dana", Role.MANAGER)
+    for number in range(12):
+        patient_id = sqlite_desk.enter(record_number=f"L{number}", email=f"l{number}@example.org")
+        sqlite_desk.treat(patient_id, fields={"lot": "C4711"})
+    with counting(sqlite_desk.store) as statements:
+        assert "12 patients were treated" in (await dana.post("/lots", {"lot": "C4711"})).text
+    assert len(statements) <= 20, len(statements)
 
 
 async def test_the_list_is_saved_as_a_file_without_formulas(sqlite_desk: Desk) -> None:

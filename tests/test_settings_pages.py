@@ -11,6 +11,7 @@ from db.vault import KeyRing
 from scheduler.accounts.rights import RIGHTS, Right
 from scheduler.clock import FastClock
 from scheduler.settings import HIDDEN, Settings
+from tests.counted import counting
 from tests.house.tree import ROOT
 from tests.staffed import KEYS, Staffed
 from tests.waiting import finished
@@ -73,6 +74,16 @@ async def test_a_check_runs_on_demand_and_its_findings_stay_on_the_page(staffed:
     assert "Checked today" in shown
     assert '<span class="meta code">relay-login</span>' in shown
     assert "canary-password" not in shown
+
+
+async def test_pages_of_the_office_ask_little_of_the_database(staffed: Staffed) -> None:
+    dana = staffed.at_work("dana", Role.MANAGER)
+    for number in range(30):
+        staffed.hire(f"person{number}", Role.RECEPTION)
+    for path in ("/audit", "/audit?group=record&since=2026-11-01&until=2026-11-30", "/staff", "/settings", "/help"):
+        with counting(staffed.clinic.store) as statements:
+            assert (await dana.get(path)).status_code == 200
+        assert len(statements) <= 20, (path, len(statements))
 
 
 async def test_help_tells_the_keys_and_what_each_role_may_do(staffed: Staffed) -> None:
