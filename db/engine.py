@@ -108,6 +108,14 @@ class Store:
             audit.append_pending(session)
             session.commit()
 
+    def renew_statistics(self) -> None:
+        """Let the database count what is in its tables and indexes: after many rows came at once.
+
+        SQLite never does it by itself, and without it reads whole indexes where the end of another one would do.
+        """
+        with self._writing.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")
+
 
 def actor_of(session: Session) -> str:
     """Who writes in this session."""

@@ -121,6 +121,7 @@ def run_import(
         batch_id = new_id()
         prepared = _prepare(clinic, bulk.Origin(actor, checked.now, batch_id), checked, done)
         reminders += _write(clinic, checked, prepared)
+        clinic.store.renew_statistics()
     done.all()
     return ImportReport(batch_id, checked.patients, checked.treatments, checked.skipped, reminders, checked.warnings)
 

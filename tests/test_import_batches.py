@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db import patients as stored_patients
-from db.follow_up import CarePlan
+from db.conditions import waiting as db_waiting
+from db.follow_up import CarePlan, Reminder
 from db.states import CarePlanStatus, EventKind, ReminderState, Role
 from db.vault import KeyRing
 from scheduler import events, import_batches, imports
@@ -186,6 +187,16 @@ def test_who_got_a_message_or_was_changed_by_hand_stays(desk: Desk) -> None:
     undone = imports.undo(desk.clinic, STAFF, batch_id)
     assert told == UndoAhead(undone.cancelled, undone.voided, undone.kept, undone.left)
     assert undone.voided == 1
+
+
+def test_after_an_import_the_next_message_is_found_by_its_own_index(sqlite_desk: Desk) -> None:
+    rows = [f"N{n},Nia,Okoro{n},n{n}@example.org,all,yes,course,2026-11-23T08:30," for n in range(400)]
+    imported(sqlite_desk, rows, hold=False)
+    with sqlite_desk.store.engine.connect() as connection:
+        query = select(Reminder.ready_at).where(db_waiting()).order_by(Reminder.ready_at).limit(1)
+        compiled = str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}").fetchall()
+    assert "ix_reminders_ready" in str(plan)
 
 
 # Samples, and the sheet of a check
