@@ -133,7 +133,7 @@ def _show_approval(
         written=written_words(newest, say),
         in_force=in_force.protocol.version if in_force and in_force is not newest else None,
         changes=changes,
-        own=_own_words(scope, newest) if scope else [],
+        own=_own_words(scope, newest, in_force) if scope else [],
         texts=[_to_read(clinic, shelf, text, say) for text in scope.texts] if scope else [],
         **sentences_of(clinic, shelf, newest),
     )
@@ -168,10 +168,12 @@ def _show_text_approval(
     )
 
 
-def _own_words(scope: Scope, newest: ShelvedProtocol) -> list[tuple[str, str, str | None]]:
+def _own_words(
+    scope: Scope, newest: ShelvedProtocol, in_force: ShelvedProtocol | None
+) -> list[tuple[str, str, str | None]]:
     """The clinic's own words: label, what mails will print, and what they print now where that is something else."""
     labels = {text.key: text_label(text) for text in newest.protocol.texts}
-    frozen = newest.texts if newest.approved else {}
+    frozen = in_force.texts if in_force else {}
     return [
         (labels[name], value, frozen.get(name) if frozen.get(name) != value else None)
         for name, value in scope.values.items()
