@@ -13,6 +13,7 @@ from scheduler.recovery import sweep
 from scheduler.timeline import Happened, Timeline, read_timeline
 from tests.clinic import STAFF, Desk
 from tests.counted import MOST, counting
+from tests.one_database import on_one
 from tests.people import AMINA, BEATRIX
 
 K, D = EventKind, DecisionKind
@@ -36,6 +37,7 @@ def notes(desk: Desk, patient_id: UUID) -> list[str | None]:
         return [note.text for note in stored_treatments.list_notes(session, patient_id)]
 
 
+@on_one
 def test_a_contact_is_noted_and_a_note_added_without_a_value_in_the_trail(desk: Desk) -> None:
     patient_id, treatment_id = treated(desk)
     contacts.record_contact(desk.clinic, STAFF, patient_id, " She is well.\nNo pain. ")
@@ -66,6 +68,7 @@ def test_a_contact_replaces_the_message_it_makes_needless(desk: Desk) -> None:
     desk.nothing_left()
 
 
+@on_one
 def test_a_contact_does_not_replace_anothers_message_nor_one_on_the_wire(desk: Desk) -> None:
     patient_id, _ = treated(desk)
     other = desk.enter(BEATRIX)
@@ -81,6 +84,7 @@ def test_a_contact_does_not_replace_anothers_message_nor_one_on_the_wire(desk: D
         contacts.record_contact(desk.clinic, STAFF, patient_id, "She is well.", row.id)
 
 
+@on_one
 def test_a_contact_after_the_message_has_left_is_kept_with_it(desk: Desk) -> None:
     patient_id, _ = treated(desk)
     row = desk.row("after-visit")
@@ -149,6 +153,7 @@ def test_a_story_holds_everything_that_happened_in_the_order_of_time(desk: Desk)
     assert [message.row.step for message in found.ahead] == ["no-review-yet"]
 
 
+@on_one
 def test_what_is_to_come_is_told_by_when_it_comes_and_what_ended_by_when_it_ended(desk: Desk) -> None:
     patient_id, treatment_id = treated(desk)
     assert [message.row.step for message in timeline(desk, patient_id).ahead] == [

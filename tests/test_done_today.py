@@ -10,6 +10,7 @@ from scheduler.done_today import SHOWN, Done, read_done
 from scheduler.recovery import sweep
 from tests.clinic import STAFF, Desk
 from tests.counted import MOST, counting
+from tests.one_database import on_one
 from tests.people import AMINA, BEATRIX
 
 K, D = EventKind, DecisionKind
@@ -58,6 +59,7 @@ def test_events_and_decisions_are_told_with_their_way_back_and_taken_back_they_a
     assert told(desk) == [("hold", False), ("complication_resolved", True)]
 
 
+@on_one
 def test_ended_and_taken_back_and_ended_again_it_is_told_once(desk: Desk) -> None:
     treated(desk)
     for _ in range(2):
@@ -68,6 +70,7 @@ def test_ended_and_taken_back_and_ended_again_it_is_told_once(desk: Desk) -> Non
     assert told(desk) == [("done", True)]
 
 
+@on_one
 def test_only_the_last_word_about_a_message_can_be_taken_back(desk: Desk) -> None:
     treated(desk)
     desk.tick(days=3)
@@ -83,6 +86,7 @@ def test_only_the_last_word_about_a_message_can_be_taken_back(desk: Desk) -> Non
     assert told(desk) == [("send_again", False), ("cancel", False), ("retry", False)]
 
 
+@on_one
 def test_what_may_have_arrived_is_not_offered_to_come_back(desk: Desk) -> None:
     treated(desk)
     desk.tick(hours=9)
@@ -91,6 +95,7 @@ def test_what_may_have_arrived_is_not_offered_to_come_back(desk: Desk) -> None:
     assert told(desk) == [("done", False)]
 
 
+@on_one
 def test_the_day_is_the_clinics(desk: Desk) -> None:
     far = desk.with_settings(CLINIC_TIME_ZONE="Pacific/Auckland")  # 23 November, 22:00 there
     treatment_id = far.treat(far.enter(AMINA), at="2026-11-23T21:00").treatment_id

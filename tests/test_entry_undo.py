@@ -1,6 +1,7 @@
 """Taking an entry back within its grace, on both databases: as if it had not been made, or not at all."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -18,18 +19,21 @@ from scheduler.errors import NotFound, Refused
 from scheduler.treatment_entry import Entered, Entry, enter
 from scheduler.treatments import TreatmentForm
 from tests.clinic import STAFF, Desk
+from tests.one_database import on_one
 from tests.people import AMINA, BEATRIX
 
 NEW = PatientForm("Ines", "Moreau", email="ines@example.org", record_number="I-1", consent="all")
 
 
-def entered(desk: Desk, patient_id: UUID | None = None, at: str = "2026-11-23T09:00", **more: Any) -> Entered:
+def entered(
+    desk: Desk, patient_id: UUID | None = None, at: str = "2026-11-23T09:00", number: str = "I-1", **more: Any
+) -> Entered:
     """A treatment entered just now, of a new patient unless one is named."""
     entry = Entry(
         new_id(),
         TreatmentForm("course", at, clinician="Dr Novak"),
         patient_id,
-        None if patient_id else NEW,
+        None if patient_id else replace(NEW, record_number=number),
         sure=True,
         **more,
     )
@@ -89,6 +93,7 @@ def test_undone_for_a_known_patient_the_plan_it_had_replaced_is_back(desk: Desk)
     desk.nothing_left()
 
 
+@on_one
 def test_it_can_be_undone_until_the_grace_is_over_and_once(desk: Desk) -> None:
     began = desk.clock.now()
     first, second = entered(desk), entered(desk, desk.enter(AMINA))
@@ -103,6 +108,7 @@ def test_it_can_be_undone_until_the_grace_is_over_and_once(desk: Desk) -> None:
         undo(desk.clinic, STAFF, new_id())
 
 
+@on_one
 def test_a_form_that_was_saved_and_undone_says_so_when_it_is_sent_again(desk: Desk) -> None:
     entry = Entry(new_id(), TreatmentForm("course", "2026-11-23T09:00"), None, NEW)
     enter(desk.clinic, STAFF, entry)
@@ -114,26 +120,28 @@ def test_a_form_that_was_saved_and_undone_says_so_when_it_is_sent_again(desk: De
 Touch = Callable[[Desk, UUID], object]
 TOUCHES: dict[str, Touch] = {
     "something left": lambda desk, treatment_id: (
-        desk.decide(desk.row("after-visit"), DecisionKind.SEND_NOW),
+        desk.decide(desk.row("after-visit", treatment_id=treatment_id), DecisionKind.SEND_NOW),
         desk.send_due(),
     ),
     "an event": lambda desk, treatment_id: desk.event(treatment_id, EventKind.COMPLICATION),
-    "a decision": lambda desk, treatment_id: desk.decide(desk.row("after-visit"), DecisionKind.HOLD),
+    "a decision": lambda desk, treatment_id: desk.decide(
+        desk.row("after-visit", treatment_id=treatment_id), DecisionKind.HOLD
+    ),
     "a version": lambda desk, treatment_id: signing.fill_in(desk.clinic, STAFF, treatment_id, {"lot": "C1"}, ""),
     "a signature": lambda desk, treatment_id: signing.sign(desk.clinic, STAFF, treatment_id),
     "a date": lambda desk, treatment_id: treatments.move(desk.clinic, STAFF, treatment_id, "2026-11-23T08:00"),
 }
 
 
-@pytest.mark.parametrize("touch", TOUCHES)
-def test_what_something_else_rests_on_is_not_undone(sqlite_desk: Desk, touch: str) -> None:
-    desk = sqlite_desk
-    found = entered(desk, address_confirmed=True)
-    TOUCHES[touch](desk, found.treatment_id)
-    desk.tick()
-    assert until(desk, found.treatment_id) is None
-    with desk.unchanged(), pytest.raises(Refused, match="too late"):
-        undo(desk.clinic, STAFF, found.treatment_id)
+@on_one
+def test_what_something_else_rests_on_is_not_undone(desk: Desk) -> None:
+    for name, touch in TOUCHES.items():
+        found = entered(desk, address_confirmed=True, number=name)
+        touch(desk, found.treatment_id)
+        desk.tick()
+        assert until(desk, found.treatment_id) is None, name
+        with desk.unchanged(), pytest.raises(Refused, match="too late"):
+            undo(desk.clinic, STAFF, found.treatment_id)
 
 
 def test_what_was_given_here_from_another_record_is_no_entry_and_the_first_one_neither(desk: Desk) -> None:
@@ -154,11 +162,12 @@ SAID: dict[str, Say] = {
 }
 
 
-@pytest.mark.parametrize("said", SAID)
-def test_a_patient_of_whom_more_is_known_stays(sqlite_desk: Desk, said: str) -> None:
-    desk = sqlite_desk
-    found = entered(desk)
-    SAID[said](desk, found.patient_id)
-    undo(desk.clinic, STAFF, found.treatment_id)
-    with desk.store.read() as session:
-        assert stored_patients.find_patient(session, found.patient_id) is not None
+@on_one
+def test_a_patient_of_whom_more_is_known_stays(desk: Desk) -> None:
+    for name, say in SAID.items():
+        found = entered(desk, number=name)
+        say(desk, found.patient_id)
+        undo(desk.clinic, STAFF, found.treatment_id)
+        desk.tick()
+        with desk.store.read() as session:
+            assert stored_patients.find_patient(session, found.patient_id) is not None, name

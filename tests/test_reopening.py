@@ -10,6 +10,7 @@ from scheduler.decisions import can_reopen
 from scheduler.errors import Refused
 from scheduler.recovery import sweep
 from tests.clinic import Desk
+from tests.one_database import on_one
 from tests.people import AMINA
 
 D = DecisionKind
@@ -31,6 +32,7 @@ def test_what_was_ended_has_its_own_time_again_and_leaves_then(desk: Desk, end: 
     desk.nothing_left()
 
 
+@on_one
 def test_what_the_facts_cancelled_comes_back_with_the_facts_only(desk: Desk) -> None:
     patient_id = desk.enter(AMINA)
     treatment_id = desk.treat(patient_id).treatment_id
@@ -45,6 +47,7 @@ def test_what_the_facts_cancelled_comes_back_with_the_facts_only(desk: Desk) -> 
         desk.decide(desk.row("next-session"), D.REOPEN)
 
 
+@on_one
 def test_what_has_no_use_any_more_is_not_taken_back_in_silence(desk: Desk) -> None:
     desk.treat(desk.enter(AMINA))
     desk.decide(desk.row("after-visit"), D.DONE)
@@ -82,6 +85,7 @@ def test_a_line_that_somebody_acted_on_comes_back_to_the_list_and_no_message_wit
     desk.nothing_left()
 
 
+@on_one
 @pytest.mark.parametrize("state", ["scheduled", "sent"])
 def test_what_nobody_ended_cannot_be_taken_back(desk: Desk, state: str) -> None:
     desk.treat(desk.enter(AMINA))

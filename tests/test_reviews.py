@@ -13,6 +13,7 @@ from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.planning.course import Course, follow
 from scheduler.reviews import OUTCOMES, ReviewForm, complete, release_partner_phase
 from tests.clinic import STAFF, Desk
+from tests.one_database import on_one
 from tests.people import FENG
 
 K = EventKind
@@ -81,33 +82,33 @@ def test_everything_that_was_said_is_one_record_and_the_plan_follows(desk: Desk)
     desk.nothing_left()
 
 
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"outcome": ""}, "outcome: choose one"),
-        ({"outcome": "fine"}, "outcome: is none of"),
-        ({"pains": {"pain_at_rest": "11"}}, "pain_at_rest: write a whole number from 0 to 10"),
-        ({"pains": {"pain_at_rest": "-1"}}, "pain_at_rest: "),
-        ({"pains": {"pain_at_rest": "²"}}, "pain_at_rest: "),
-        ({"pains": {"pain_at_rest": "3.5"}}, "pain_at_rest: "),
-        ({"wish": ""}, "wish: the next part is released only when the patient wants it"),
-        ({"wish": "not_wanted"}, "wish: the next part is released only"),
-        ({"wish": "maybe", "releases": False}, "wish: is none of the answers"),
-        ({"next_at": "2026-12-21"}, "next_at: "),
-        ({"next_at": "2027-03-28T01:30"}, "next_at: "),
-        ({"next_at": "2036-03-28T01:30"}, "at: "),
-        ({"at": "2026-11-24T08:30"}, "at: review_completed at 2026-11-24T08:30 lies in the future"),
-        ({"review": "ten-week"}, 'review: "ten-week" is none of'),
-        ({"note": "a\x00b"}, "field note: contains control characters"),
-        ({"next_at": "2026-12-21T10:00", "next_review": "ten-week"}, 'review: "ten-week" is none of'),
-    ],
-)
-def test_a_wrong_answer_records_nothing_at_all(sqlite_desk: Desk, changes: dict[str, Any], problem: str) -> None:
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"outcome": ""}, "outcome: choose one"),
+    ({"outcome": "fine"}, "outcome: is none of"),
+    ({"pains": {"pain_at_rest": "11"}}, "pain_at_rest: write a whole number from 0 to 10"),
+    ({"pains": {"pain_at_rest": "-1"}}, "pain_at_rest: "),
+    ({"pains": {"pain_at_rest": "²"}}, "pain_at_rest: "),
+    ({"pains": {"pain_at_rest": "3.5"}}, "pain_at_rest: "),
+    ({"wish": ""}, "wish: the next part is released only when the patient wants it"),
+    ({"wish": "not_wanted"}, "wish: the next part is released only"),
+    ({"wish": "maybe", "releases": False}, "wish: is none of the answers"),
+    ({"next_at": "2026-12-21"}, "next_at: "),
+    ({"next_at": "2027-03-28T01:30"}, "next_at: "),
+    ({"next_at": "2036-03-28T01:30"}, "at: "),
+    ({"at": "2026-11-24T08:30"}, "at: review_completed at 2026-11-24T08:30 lies in the future"),
+    ({"review": "ten-week"}, 'review: "ten-week" is none of'),
+    ({"note": "a\x00b"}, "field note: contains control characters"),
+    ({"next_at": "2026-12-21T10:00", "next_review": "ten-week"}, 'review: "ten-week" is none of'),
+]
+
+
+def test_a_wrong_answer_records_nothing_at_all(sqlite_desk: Desk) -> None:
     treatment_id = treated(sqlite_desk)
     everything: dict[str, Any] = {"wish": "wants", "releases": True, "starts_solo": True, "next_at": "2026-12-21T10:00"}
-    with sqlite_desk.unchanged(), pytest.raises(InvalidInput) as wrong:
-        done(sqlite_desk, treatment_id, **(everything | changes))
-    assert wrong.value.problems[0].startswith(problem)
+    for changes, problem in WRONG:
+        with sqlite_desk.unchanged(), pytest.raises(InvalidInput) as wrong:
+            done(sqlite_desk, treatment_id, **(everything | changes))
+        assert wrong.value.problems[0].startswith(problem), changes
 
 
 def test_what_was_not_asked_is_not_in_the_record_and_every_outcome_can_be_written(sqlite_desk: Desk) -> None:
@@ -130,6 +131,7 @@ def test_the_same_form_sent_twice_is_written_down_once_and_a_correction_is_anoth
     ]
 
 
+@on_one
 def test_a_wish_without_a_release_waits_and_no_wish_ends_the_asking(desk: Desk) -> None:
     treatment_id = treated(desk)
     done(desk, treatment_id, wish="wants")
@@ -140,6 +142,7 @@ def test_a_wish_without_a_release_waits_and_no_wish_ends_the_asking(desk: Desk) 
     assert course(desk, treatment_id).partner_wanted is None
 
 
+@on_one
 def test_the_part_with_a_partner_is_never_released_without_the_patients_wish(desk: Desk) -> None:
     treatment_id = treated(desk)
     for wish in ("", "  \n "):
@@ -150,6 +153,7 @@ def test_the_part_with_a_partner_is_never_released_without_the_patients_wish(des
     assert desk.stands("next-part") == "scheduled"
 
 
+@on_one
 def test_a_review_of_a_cancelled_treatment_is_refused_and_of_none_not_found(desk: Desk) -> None:
     treatment_id = treated(desk)
     with pytest.raises(NotFound):
@@ -159,6 +163,7 @@ def test_a_review_of_a_cancelled_treatment_is_refused_and_of_none_not_found(desk
         done(desk, treatment_id)
 
 
+@on_one
 def test_a_review_written_down_wrongly_can_be_taken_back_and_is_to_be_held_again(desk: Desk) -> None:
     treatment_id = treated(desk)
     done(desk, treatment_id)

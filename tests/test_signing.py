@@ -11,6 +11,7 @@ from scheduler import signing, treatments
 from scheduler.errors import InvalidInput, Refused
 from scheduler.signing import SignedVersion, fill_in, missing_for_signing, sign
 from tests.clinic import COURSE, STAFF, Desk
+from tests.one_database import on_one
 from tests.people import AMINA
 
 DOCTOR = "staff:okafor"
@@ -73,6 +74,7 @@ def test_a_record_is_filled_in_as_a_draft_and_signed_as_it_stands(desk: Desk) ->
         fill(desk, treatment_id, FIELDS)  # nothing is different
 
 
+@on_one
 def test_what_is_missing_is_named_and_nothing_is_signed(desk: Desk) -> None:
     treatment_id = treated(desk)
     with desk.unchanged(), pytest.raises(InvalidInput) as wrong:
@@ -88,22 +90,17 @@ def test_what_is_missing_is_named_and_nothing_is_signed(desk: Desk) -> None:
     assert is_signed(desk, treatment_id)
 
 
-@pytest.mark.parametrize(
-    ("fields", "clinician", "told"),
-    [
+def test_a_wrong_value_is_told_and_nothing_is_written(sqlite_desk: Desk) -> None:
+    treatment_id = treated(sqlite_desk)
+    for fields, clinician, told in (
         ({"units": "many"}, "Dr Okafor", "field units: "),
         ({"lots": "C1"}, "Dr Okafor", "field lots: "),
         ({"lot": "C\x001"}, "Dr Okafor", "field lot: contains control characters"),
         ({"lot": "C1"}, "D" * 201, "clinician: is longer"),
-    ],
-)
-def test_a_wrong_value_is_told_and_nothing_is_written(
-    sqlite_desk: Desk, fields: dict[str, str], clinician: str, told: str
-) -> None:
-    treatment_id = treated(sqlite_desk)
-    with sqlite_desk.unchanged(), pytest.raises(InvalidInput) as wrong:
-        fill(sqlite_desk, treatment_id, fields, clinician)
-    assert wrong.value.problems[0].startswith(told)
+    ):
+        with sqlite_desk.unchanged(), pytest.raises(InvalidInput) as wrong:
+            fill(sqlite_desk, treatment_id, fields, clinician)
+        assert wrong.value.problems[0].startswith(told)
 
 
 def test_what_was_signed_is_amended_with_a_reason_signed_by_who_writes_it(desk: Desk) -> None:
@@ -128,6 +125,7 @@ def test_what_was_signed_is_amended_with_a_reason_signed_by_who_writes_it(desk: 
     assert is_signed(desk, treatment_id)
 
 
+@on_one
 def test_a_corrected_date_has_to_be_signed_again(desk: Desk) -> None:
     treatment_id = treated(desk)
     fill(desk, treatment_id, FIELDS, signs=True)
@@ -141,6 +139,7 @@ def test_a_corrected_date_has_to_be_signed_again(desk: Desk) -> None:
     assert versions(desk, treatment_id)[-1].signed_by == DOCTOR
 
 
+@on_one
 def test_what_is_still_to_be_done_cannot_be_signed_and_what_was_cancelled_stays(desk: Desk) -> None:
     treatment_id = treated(desk, "2026-11-25T08:30")
     fill(desk, treatment_id, FIELDS)
@@ -155,6 +154,7 @@ def test_what_is_still_to_be_done_cannot_be_signed_and_what_was_cancelled_stays(
         fill(desk, treatment_id, {})
 
 
+@on_one
 def test_who_writes_over_what_another_has_written_meanwhile_is_told(desk: Desk) -> None:
     treatment_id = treated(desk)
     fill(desk, treatment_id, {"lot": "C1"}, seen=1)
@@ -181,24 +181,28 @@ def test_signed_twice_at_the_same_moment_it_is_signed_once(desk: Desk) -> None:
         assert len(stored.list_signatures(session, treatment_id)) == 1
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE treatment_versions SET clinician = 'Dr Nobody'",
-        "UPDATE treatment_versions SET treated_local = '2026-11-21T08:30:00'",
-        "UPDATE treatment_versions SET treated_zone = 'Europe/Paris'",
-        "UPDATE treatment_versions SET treated_at = treated_at - 60000000",
-        "UPDATE treatment_versions SET fields_sealed = NULL",
-        "UPDATE treatment_signatures SET signed_by = 'staff:nobody'",
-        "UPDATE treatment_signatures SET signed_at = signed_at - 60000000",
-        "UPDATE treatment_signatures SET content_mac = x'00'",
-    ],
+TAMPERED = (
+    "treatment_versions SET clinician = 'Dr Nobody'",
+    "treatment_versions SET treated_local = '2026-11-21T08:30:00'",
+    "treatment_versions SET treated_zone = 'Europe/Paris'",
+    "treatment_versions SET treated_at = treated_at - 60000000",
+    "treatment_versions SET fields_sealed = NULL",
+    "treatment_signatures SET signed_by = 'staff:nobody'",
+    "treatment_signatures SET signed_at = signed_at - 60000000",
+    "treatment_signatures SET content_mac = x'00'",
 )
-def test_what_was_changed_outside_after_it_was_signed_shows(sqlite_desk: Desk, change: str) -> None:
-    treatment_id = treated(sqlite_desk)
-    fill(sqlite_desk, treatment_id, FIELDS, signs=True)
-    fill(sqlite_desk, treatment_id, {**FIELDS, "units": "90"}, reason="A slip.")
-    assert [version.holds for version in versions(sqlite_desk, treatment_id)] == [True, True, True]
-    with sqlite_desk.store.engine.execution_options(writes=True).begin() as connection:
-        connection.execute(text(f"{change} WHERE {'number' if 'versions SET' in change else 'version'} = 2"))
-    assert [version.holds for version in versions(sqlite_desk, treatment_id)] == [True, False, True]
+
+
+def test_what_was_changed_outside_after_it_was_signed_shows(sqlite_desk: Desk) -> None:
+    treated(sqlite_desk)
+    amina = sqlite_desk.rows()[0].patient_id
+    for number, change in enumerate(TAMPERED):
+        treatment_id = sqlite_desk.treat(amina, f"2026-11-22T08:{number:02}", replaces=False).treatment_id
+        fill(sqlite_desk, treatment_id, FIELDS, signs=True)
+        fill(sqlite_desk, treatment_id, {**FIELDS, "units": "90"}, reason="A slip.")
+        assert [version.holds for version in versions(sqlite_desk, treatment_id)] == [True, True, True]
+        which = "number" if "versions SET" in change else "version"
+        with sqlite_desk.store.engine.execution_options(writes=True).begin() as connection:
+            statement = f"UPDATE {change} WHERE {which} = 2 AND treatment_id = '{treatment_id.hex}'"
+            connection.execute(text(statement))
+        assert [version.holds for version in versions(sqlite_desk, treatment_id)] == [True, False, True], change

@@ -127,24 +127,20 @@ async def test_the_same_line_finished_twice_is_told_and_done_once(work: AtWork) 
     assert len(work.desk.audit("reminder.done")) == 1
 
 
-@pytest.mark.parametrize(
-    "back", ["//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "evil", "", "/a b", "/a\nb"]
-)
-async def test_a_form_never_leads_elsewhere(work: AtWork, back: str) -> None:
+async def test_a_form_never_leads_elsewhere(work: AtWork) -> None:
     _, treatment_id = treated(work)
     row = work.desk.row("after-visit")
-    for path, data in (
-        (f"/reminders/{row.id}/decide", {"decision": "hold"}),
-        ("/reminders/decide", {"decision": "resume", "ids": str(row.id)}),
-        (f"/treatments/{treatment_id}/events", {"kind": "hold"}),
-    ):
-        assert place(await work.rosa.post(path, {**data, "back": back})).startswith("/today?done=")
-        work.desk.tick()
-    refused = await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "reopen", "back": back})
-    assert (refused.status_code, re.findall(r'class="button primary" href="([^"]*)"', refused.text)) == (
-        409,
-        ["/today"],
-    )
+    for back in ("//evil.example.org", "https://evil.example.org", "/\\evil.example.org", "evil", "", "/a b", "/a\nb"):
+        for path, data in (
+            (f"/reminders/{row.id}/decide", {"decision": "hold"}),
+            ("/reminders/decide", {"decision": "resume", "ids": str(row.id)}),
+            (f"/treatments/{treatment_id}/events", {"kind": "call_requested"}),
+        ):
+            assert place(await work.rosa.post(path, {**data, "back": back})).startswith("/today?done="), back
+            work.desk.tick()
+        refused = await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "reopen", "back": back})
+        assert refused.status_code == 409
+        assert re.findall(r'class="button primary" href="([^"]*)"', refused.text) == ["/today"], back
 
 
 async def test_many_are_decided_each_for_itself_and_what_was_refused_is_told(work: AtWork) -> None:

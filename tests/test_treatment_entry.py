@@ -28,6 +28,7 @@ from scheduler.subjects import title_of_row
 from scheduler.treatment_entry import Ahead, Doubtful, Entered, Entry, enter, list_alike, look_ahead
 from scheduler.treatments import TreatmentForm
 from tests.clinic import COURSE, STAFF, Desk
+from tests.one_database import on_one
 from tests.people import AMINA, BEATRIX, FENG
 
 NOW = "2026-11-23T09:00"
@@ -85,17 +86,11 @@ def test_a_new_patient_her_treatment_and_her_visit_are_entered_in_one_go(desk: D
     found = entered(desk, entry(fields={"lot": "C1234"}, booked_at="2026-12-08T14:00"))
     with desk.store.read() as session:
         patient = session.get_one(Patient, found.patient_id)
-        assert (patient.given_name, patient.email, patient.birth_date_text) == (
-            "Amina",
-            "amina@example.org",
-            "1990-04-12",
-        )
+        who = (patient.given_name, patient.email, patient.birth_date_text)
+        assert who == ("Amina", "amina@example.org", "1990-04-12")
         content = stored_treatments.get_content(session, found.treatment_id)
-        assert (content.clinician, content.fields, content.treated_local) == (
-            "Dr Novak",
-            {"lot": "C1234"},
-            f"{NOW}:00",
-        )
+        kept = (content.clinician, content.fields, content.treated_local)
+        assert kept == ("Dr Novak", {"lot": "C1234"}, f"{NOW}:00")
     assert (address(desk, found.patient_id), desk.stands("after-visit")) == (AddressState.CONFIRMED, "scheduled")
     assert desk.row("visit-in-3-days").due_local == "2026-12-05T10:00:00"
     told = [(event["action"], event["fields"]) for event in desk.audit() if event["patient_id"] == found.patient_id]
@@ -127,6 +122,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_nothing_is_stored(desk: De
     assert problems(desk, entry(patient_id=new_id(), patient=None))[0].startswith("there is no patient ")
 
 
+@on_one
 def test_a_visit_of_a_protocol_without_reviews_undoes_the_whole_entry(desk: Desk) -> None:
     desk.write_protocol(PLAIN, "plain")
     desk.approve_unseen()
@@ -134,6 +130,7 @@ def test_a_visit_of_a_protocol_without_reviews_undoes_the_whole_entry(desk: Desk
     assert told == ['review: the protocol "plain" has no reviews']
 
 
+@on_one
 @pytest.mark.parametrize(("hours", "is_late"), [(24, False), (25, True)])
 def test_an_entry_more_than_a_day_late_says_why(desk: Desk, hours: int, is_late: bool) -> None:
     at = to_wall(desk.clock.now() - timedelta(hours=hours), "Europe/London").isoformat(timespec="seconds")
@@ -146,12 +143,14 @@ def test_an_entry_more_than_a_day_late_says_why(desk: Desk, hours: int, is_late:
     assert reason == ("The system was down." if is_late else None)
 
 
+@on_one
 def test_a_treatment_ahead_is_entered_without_a_reason(desk: Desk) -> None:
     entered(desk, entry("2026-12-01T10:00"))
     assert desk.row("after-visit").due_local == "2026-12-01T17:00:00"
     assert problems(desk, entry("2029-12-01T10:00", sure=True))[0].startswith("at: ")
 
 
+@on_one
 def test_under_the_protocols_age_only_a_clinician_treats_with_a_reason(desk: Desk) -> None:
     desk.write_protocol(ADULT, "adult")
     desk.approve_unseen()
@@ -186,6 +185,7 @@ def test_the_same_name_or_address_has_to_be_looked_at_once_more(desk: Desk) -> N
     assert found.patient_id != known
 
 
+@on_one
 @pytest.mark.parametrize(
     "form",
     [
@@ -199,6 +199,7 @@ def test_another_person_is_entered_without_a_question(desk: Desk, form: PatientF
     entered(desk, entry(patient=form))
 
 
+@on_one
 def test_while_she_is_typed_names_that_begin_alike_are_shown(desk: Desk) -> None:
     known = desk.enter(AMINA)
     with desk.store.read() as session:
@@ -208,6 +209,7 @@ def test_while_she_is_typed_names_that_begin_alike_are_shown(desk: Desk) -> None
         assert list_alike(session, PatientForm()) == []
 
 
+@on_one
 def test_a_form_sent_again_enters_nothing_more(desk: Desk) -> None:
     once = entry()
     first = entered(desk, once)
@@ -226,6 +228,7 @@ def test_a_form_sent_twice_at_the_same_moment_enters_once(desk: Desk, is_new: bo
     assert len(desk.audit("treatment.added")) == len(desk.audit("patient.added")) == 1
 
 
+@on_one
 def test_the_same_treatment_on_another_form_is_refused(desk: Desk) -> None:
     known = desk.enter(AMINA)
     entered(desk, entry(patient_id=known, patient=None))
@@ -288,14 +291,12 @@ times = st.builds(
     st.sampled_from([0, 2, 8, 9, 16, 23]),
 )
 FACTS: dict[str, Any] = {
-    "nothing": lambda desk, patient_id, treatment_id: None,
+    "nothing": lambda desk, *about: None,
     "held": lambda desk, patient_id, treatment_id: desk.event(treatment_id, EventKind.HOLD),
     "complication": lambda desk, patient_id, treatment_id: desk.event(treatment_id, EventKind.COMPLICATION),
-    "asked for a call": lambda desk, patient_id, treatment_id: desk.event(treatment_id, EventKind.CALL_REQUESTED),
+    "a call": lambda desk, patient_id, treatment_id: desk.event(treatment_id, EventKind.CALL_REQUESTED),
     "on her own": lambda desk, patient_id, treatment_id: desk.event(treatment_id, EventKind.SOLO_STARTED),
-    "booked": lambda desk, patient_id, treatment_id: desk.event(
-        treatment_id, EventKind.REVIEW_BOOKED, "2026-12-08T14:00"
-    ),
+    "booked": lambda desk, _, treatment_id: desk.event(treatment_id, EventKind.REVIEW_BOOKED, "2026-12-08T14:00"),
     "stopped": lambda desk, patient_id, treatment_id: desk.stop(patient_id, StopReason.UNSAFE),
     "elsewhere": lambda desk, patient_id, treatment_id: desk.change(patient_id, time_zone="America/New_York"),
     "new address": lambda desk, patient_id, treatment_id: desk.change(patient_id, email="new@example.org"),
@@ -303,6 +304,7 @@ FACTS: dict[str, Any] = {
 }
 
 
+@on_one
 @settings(max_examples=15)
 @given(
     at=times,
@@ -358,6 +360,7 @@ def test_the_plan_shown_beside_the_form_is_the_plan_that_saving_stores(
     desk.tick(seconds=1)
 
 
+@on_one
 def test_what_the_form_has_not_said_yet_counts_as_it_usually_is(desk: Desk) -> None:
     half = Entry(new_id(), TreatmentForm("course", NOW), patient=PatientForm(email="a"))
     with desk.unchanged():
@@ -370,6 +373,7 @@ def test_what_the_form_has_not_said_yet_counts_as_it_usually_is(desk: Desk) -> N
             look_ahead(desk.clinic, Entry(new_id(), TreatmentForm(wrong, told)))
 
 
+@on_one
 def test_a_visit_booked_in_the_plan_it_replaces_is_not_lost_in_silence(desk: Desk) -> None:
     known = desk.enter(AMINA)
     treatment_id = desk.treat(known).treatment_id
@@ -383,6 +387,7 @@ def test_a_visit_booked_in_the_plan_it_replaces_is_not_lost_in_silence(desk: Des
     assert look_ahead(desk.clinic, kept).notes == []
 
 
+@on_one
 def test_staff_say_what_becomes_of_a_running_plan_where_the_protocol_asks(desk: Desk) -> None:
     desk.write_protocol(ADULT, "adult")
     desk.approve_unseen()

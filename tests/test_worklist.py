@@ -1,64 +1,25 @@
-"""The staff's list of the day on both databases: what comes on it, in which order, and what takes it off again."""
+"""The staff's list of the day: what comes on it, in which order, and what takes it off again.
 
-from uuid import UUID
+Each of its queries is asked on both databases; what follows from the same rows, on one.
+"""
 
 import pytest
 
 from db import imports as stored_imports
 from db.states import AttemptOutcome, DecisionKind, EventKind, Reason, StopReason
 from scheduler import events, signing, treatments
-from scheduler.care_plans import replan
 from scheduler.recovery import sweep
-from scheduler.worklist import LineKind, Worklist, read_worklist
+from scheduler.worklist import LineKind
 from tests.clinic import COURSE, STAFF, Desk
 from tests.counted import MOST, counting
+from tests.one_database import on_one
 from tests.people import AMINA, BEATRIX, CARMEN, DANUTA, ESME, FENG, GRETA
+from tests.worklist_parts import kinds, only, treated, worklist
 
 K, D, L = EventKind, DecisionKind, LineKind
-# A protocol whose only message leaves on the first day: nothing of its plan is left to wait for.
-SHORT = """\
-key = "short"
-version = 1
-title = "Short"
-
-[[review]]
-key = "two-week"
-after = "P14D"
-tolerance = "P3D"
-
-[[step]]
-key = "after-visit"
-kind = "aftercare"
-template = "after_visit"
-anchor = "treatment"
-offset = "P0D"
-at = "17:00"
-expires_after = "P1D"
-"""
 
 
-def worklist(desk: Desk) -> Worklist:
-    """The list as it is now."""
-    with desk.store.read() as session:
-        return read_worklist(session, desk.clinic)
-
-
-def kinds(desk: Desk) -> list[str]:
-    """The kinds of its lines in their order, but for records that wait to be signed."""
-    return [line.kind.value for line in worklist(desk).lines if line.kind is not L.UNSIGNED]
-
-
-def only(desk: Desk, kind: LineKind) -> list[UUID]:
-    """Whose lines of a kind there are."""
-    return [line.patient_id for line in worklist(desk).lines if line.kind is kind]
-
-
-def treated(desk: Desk, **more: str) -> tuple[UUID, UUID]:
-    """Amina and her treatment of 23 November, 09:30."""
-    patient_id = desk.enter(AMINA, **more)
-    return patient_id, desk.treat(patient_id).treatment_id
-
-
+@on_one
 def test_a_day_on_which_nothing_needs_a_person_is_empty(desk: Desk) -> None:
     treated(desk)
     found = worklist(desk)
@@ -80,6 +41,7 @@ def test_the_most_harmful_comes_first_and_only_what_harms_is_red(desk: Desk) -> 
     assert [line.level for line in found] == ["red", "red", "amber", "amber"]
 
 
+@on_one
 def test_a_call_asked_for_stays_until_somebody_rang_also_when_its_treatment_is_cancelled(desk: Desk) -> None:
     patient_id, treatment_id = treated(desk)
     desk.event(treatment_id, K.CALL_REQUESTED)
@@ -120,6 +82,7 @@ def test_a_complication_entered_late_that_was_over_already_is_no_line(desk: Desk
     assert kinds(desk) == ["complication", "complication"]
 
 
+@on_one
 @pytest.mark.parametrize("reason", [StopReason.DECEASED, StopReason.LEFT])
 def test_nobody_is_told_to_ring_a_patient_who_has_died_or_left(desk: Desk, reason: StopReason) -> None:
     patient_id, treatment_id = treated(desk)
@@ -135,6 +98,7 @@ def test_nobody_is_told_to_ring_a_patient_who_has_died_or_left(desk: Desk, reaso
     assert list(worklist(desk).visits) == []
 
 
+@on_one
 @pytest.mark.parametrize("reason", [StopReason.OPTED_OUT, StopReason.UNSAFE, StopReason.OTHER])
 def test_who_wants_no_mails_is_rung_all_the_same(desk: Desk, reason: StopReason) -> None:
     patient_id, treatment_id = treated(desk)
@@ -182,6 +146,7 @@ def test_after_an_outage_one_line_a_patient_gathers_what_was_missed(desk: Desk) 
     assert (again.reminder.id, len(again.others)) == (first.others[0].id, 0)
 
 
+@on_one
 def test_a_new_address_takes_its_refusals_off_the_list(desk: Desk) -> None:
     patient_id, _ = treated(desk)
     desk.tick(hours=9)
@@ -193,6 +158,7 @@ def test_a_new_address_takes_its_refusals_off_the_list(desk: Desk) -> None:
     assert kinds(desk) == []
 
 
+@on_one
 def test_what_is_not_known_of_her_is_one_line_a_patient_about_the_first_message(desk: Desk) -> None:
     patient_id = desk.enter(AMINA, email=None, confirmed=None, consent=None)
     desk.treat(patient_id)
@@ -204,6 +170,7 @@ def test_what_is_not_known_of_her_is_one_line_a_patient_about_the_first_message(
     assert kinds(desk) == ["address_unconfirmed"]
 
 
+@on_one
 def test_a_question_is_asked_until_it_is_answered(desk: Desk) -> None:
     _, treatment_id = treated(desk)
     desk.tick(hours=9)
@@ -219,103 +186,7 @@ def test_a_question_is_asked_until_it_is_answered(desk: Desk) -> None:
     assert kinds(desk) == []
 
 
-def test_a_visit_is_todays_until_it_starts_and_then_asked_about_until_it_is_written_down(desk: Desk) -> None:
-    patient_id, treatment_id = treated(desk)
-    desk.event(treatment_id, K.REVIEW_BOOKED, "2026-12-08T14:00")
-    desk.tick(days=14)  # 7 December, 09:00
-    assert (list(worklist(desk).visits), kinds(desk)) == ([], [])
-    desk.tick(days=1, hours=5)
-    assert [line.patient_id for line in worklist(desk).visits] + only(desk, L.VISIT_PASSED) == [patient_id]
-    desk.tick(minutes=1)
-    assert (list(worklist(desk).visits), only(desk, L.VISIT_PASSED)) == ([], [patient_id])
-    desk.tick(days=30)
-    assert only(desk, L.VISIT_PASSED) == [patient_id]  # never inferred
-    desk.event(treatment_id, K.REVIEW_COMPLETED)
-    assert only(desk, L.VISIT_PASSED) == []
-
-
-def test_visits_of_today_are_those_of_the_clinics_day(desk: Desk) -> None:
-    far = desk.with_settings(CLINIC_TIME_ZONE="Pacific/Auckland")  # 23 November, 22:00 there
-    treatment_id = far.treat(far.enter(AMINA), at="2026-11-23T21:00").treatment_id
-    far.event(treatment_id, K.REVIEW_BOOKED, "2026-11-23T23:30")
-    assert len(worklist(far).visits) == 1
-    far.event(treatment_id, K.REVIEW_BOOKED, "2026-11-24T00:00")
-    assert len(worklist(far).visits) == 0
-    far.tick(hours=2)  # just after midnight: it has begun
-    assert (len(worklist(far).visits), len(only(far, L.VISIT_PASSED))) == (0, 1)
-
-
-def test_many_visits_that_nobody_wrote_down_do_not_hide_those_of_today(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scheduler.worklist.EACH", 2)
-    patient_id = desk.enter(AMINA)
-    for number in range(5):
-        treatment_id = desk.treat(patient_id, at=f"2026-11-20T09:{number:02}", replaces=False).treatment_id
-        desk.event(treatment_id, K.REVIEW_BOOKED, "2026-11-22T10:00")
-    desk.event(treatment_id, K.REVIEW_BOOKED, "2026-11-23T16:00", review="six-week")
-    found = worklist(desk)
-    assert len([line for line in found.lines if line.kind is L.VISIT_PASSED]) == 2
-    assert found.more >= {L.VISIT_PASSED}
-    assert [line.patient_id for line in found.visits] == [patient_id]
-
-
-def test_a_review_is_to_book_then_overdue_and_a_missed_one_is_told_at_once(desk: Desk) -> None:
-    _, treatment_id = treated(desk)
-    desk.tick(days=6, hours=14)
-    assert kinds(desk) == []
-    desk.tick(hours=10)  # 30 November: a week before it is due
-    assert only(desk, L.REVIEW_TO_BOOK) != []
-    desk.tick(days=10)  # its tolerance ends on 10 December
-    assert only(desk, L.REVIEW_TO_BOOK) != []
-    desk.tick(days=1)
-    assert (only(desk, L.REVIEW_TO_BOOK), len(only(desk, L.REVIEW_OVERDUE))) == ([], 1)
-    desk.event(treatment_id, K.REVIEW_COMPLETED)
-    assert only(desk, L.REVIEW_OVERDUE) == []
-
-
-def test_a_visit_missed_long_before_the_review_is_due_is_on_the_list(desk: Desk) -> None:
-    _, treatment_id = treated(desk)
-    desk.event(treatment_id, K.REVIEW_BOOKED, "2026-11-24T10:00", review="six-week")
-    desk.tick(days=1, hours=3)
-    desk.event(treatment_id, K.REVIEW_MISSED, review="six-week")
-    assert kinds(desk) == ["review_missed"]
-
-
-def test_a_review_is_not_forgotten_when_no_message_of_its_plan_is_left(desk: Desk) -> None:
-    desk.write_protocol(SHORT, "short")
-    desk.approve_unseen()
-    patient_id = desk.enter(AMINA)
-    treatment_id = desk.treat(patient_id, protocol="short").treatment_id
-    desk.tick(hours=9)
-    desk.send_due()
-    desk.tick(days=9)
-    sweep(desk.clinic)
-    assert kinds(desk) == ["review_to_book"]
-    desk.event(treatment_id, K.REVIEW_BOOKED, "2026-12-08T10:00")
-    desk.tick(days=6)
-    assert kinds(desk) == ["visit_passed"]
-    desk.event(treatment_id, K.REVIEW_MISSED)
-    assert kinds(desk) == ["review_missed"]
-    desk.event(treatment_id, K.COMPLETE)
-    assert kinds(desk) == []
-    with desk.store.write("test", desk.clock.now()) as session:
-        replan(session, desk.clinic, patient_id)
-    assert kinds(desk) == []
-
-
-def test_who_agreed_to_no_message_has_her_review_all_the_same_and_history_is_not_asked_for(desk: Desk) -> None:
-    desk.write_protocol(SHORT, "short")
-    desk.approve_unseen()
-    none = desk.enter(BEATRIX, consent="none")
-    desk.treat(none, protocol="short")
-    old = desk.enter(CARMEN)
-    desk.treat(old, at="2026-03-02T09:00", protocol="short")
-    desk.tick(days=10)
-    assert only(desk, L.REVIEW_TO_BOOK) == [none]
-    assert kinds(desk) == ["review_to_book"]
-
-
+@on_one
 def test_a_line_for_staff_comes_with_the_sweep_and_comes_back_when_its_end_was_a_mistake(desk: Desk) -> None:
     treated(desk)
     desk.tick(days=21)
@@ -386,6 +257,7 @@ def counted(desk: Desk) -> int:
     return len(sent)
 
 
+@on_one
 def test_calls_beyond_the_limit_are_said_to_be_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.worklist.EACH", 2)
     patient_id = desk.enter(AMINA)
