@@ -1,4 +1,4 @@
-"""Importing a file on the screen: the check, what is wrong by line and column, entering it once and held, and the end."""
+"""Importing a file on the screen: the check, what is wrong by line and column, entering it once and held."""
 
 import csv
 import io
