@@ -175,15 +175,16 @@ def count_running_plans(session: Session) -> dict[UUID, int]:
     return {row[0]: row[1] for row in session.execute(query.group_by(CarePlan.protocol_version_id))}
 
 
-def count_unsent(session: Session, version_ids: Collection[UUID]) -> int:
-    """How many messages of running care plans on these versions have not left."""
-    query = (
-        select(func.count())
-        .select_from(Reminder)
+def count_unsent(session: Session, version_ids: Collection[UUID], most: int) -> int:
+    """How many messages of running care plans on these versions have not left; not counted further than `most`."""
+    found = (
+        select(Reminder.id)
         .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
         .where(CarePlan.protocol_version_id.in_(version_ids), CarePlan.status.in_(RUNNING), live())
+        .where(Reminder.audience == Audience.PATIENT)
+        .limit(most)
     )
-    return session.scalar(query.where(Reminder.audience == Audience.PATIENT)) or 0
+    return session.scalar(select(func.count()).select_from(found.subquery())) or 0
 
 
 def list_files(session: Session) -> dict[str, str]:

@@ -32,9 +32,9 @@ def list_treatments_of(session: Session, patient_ids: Collection[UUID]) -> dict[
     return {row.id: row for row in session.scalars(query)}
 
 
-def list_contents_of(session: Session, patient_ids: Collection[UUID]) -> dict[UUID, TreatmentVersion]:
-    """The version that holds of every treatment of these patients, by the treatment's id."""
-    query = select(TreatmentVersion).where(TreatmentVersion.patient_id.in_(patient_ids))
+def list_contents(session: Session, treatment_ids: Collection[UUID]) -> dict[UUID, TreatmentVersion]:
+    """The version that holds of each of these treatments."""
+    query = select(TreatmentVersion).where(TreatmentVersion.treatment_id.in_(treatment_ids))
     return {row.treatment_id: row for row in session.scalars(query.order_by(TreatmentVersion.number))}
 
 

@@ -5,9 +5,10 @@ again, in the transaction that moves the plan, does the rest.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from datetime import datetime
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from sqlalchemy.orm import Session
 from db import audit, patients, plan_facts, reminders
 from db import care_plans as stored_plans
 from db import library as stored
-from db.follow_up import CarePlan
+from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision
 from db.records import Patient
 from db.states import LIVE_STATES, ReminderState
 from db.worklist import open_patients
@@ -29,12 +30,16 @@ from scheduler.planning.patient_plan import PatientPlan, plan_patient
 from scheduler.planning.reconcile import Change, Insert
 from scheduler.replanning import Progress
 
-PAGE: Final = 50  # plans looked at on one page
+PAGE: Final = 20  # plans looked at on one page: planning each takes a few milliseconds
+MOST_COUNTED: Final = 1_000  # unsent messages that are counted one by one; beyond that it is enough to say so
+
+OfPlan = TypeVar("OfPlan", Reminder, PlanQuestion, CareEvent, ReminderDecision)
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The version plans would go to, and how many run on versions before it, with how many unsent messages."""
+    """The version plans would go to, and how many run on versions before it, with how many unsent messages: at most
+    one more than `MOST_COUNTED`."""
 
     target: ShelvedProtocol
     plans: int
@@ -47,7 +52,7 @@ class PlanMove:
 
     plan: CarePlan
     patient: Patient
-    treated_local: str
+    treated: datetime  # by the clinic's clock
     version: int
     moved: list[Change] = field(default_factory=list)  # to another time
     changed: list[Change] = field(default_factory=list)  # let go or held at the same time
@@ -77,7 +82,7 @@ def look(session: Session, clinic: Clinic, key: str) -> Outlook:
     before = versions_before(shelf, target)
     counts = stored.count_running_plans(session)
     plans = sum(counts.get(version, 0) for version in before)
-    return Outlook(target, plans, stored.count_unsent(session, before) if plans else 0)
+    return Outlook(target, plans, stored.count_unsent(session, before, MOST_COUNTED + 1) if plans else 0)
 
 
 def versions_before(shelf: Shelf, target: ShelvedProtocol) -> list[UUID]:
@@ -93,14 +98,14 @@ def preview(session: Session, clinic: Clinic, key: str, after: UUID | None = Non
     plans = stored.list_running_plans(session, versions_before(shelf, target), PAGE + 1, after)
     people = open_patients(session, [plan.patient_id for plan in plans])
     loaded = load_many(session, clinic, list(people.values()))
-    contents = plan_facts.list_contents_of(session, people)
     found = []
     for plan in plans:
         if plan.patient_id in people:
             hers = loaded[plan.patient_id]
             result = _plan_as_moved(clinic, shelf, target, hers, plan, people[plan.patient_id].language)
             version = shelf.get(plan.protocol_version_id).protocol.version
-            move = PlanMove(plan, people[plan.patient_id], contents[plan.treatment_id].treated_local, version)
+            treated = next(facts.treated for facts in hers.plans if facts.id == plan.id)
+            move = PlanMove(plan, people[plan.patient_id], treated.wall, version)
             _count(move, hers, result)
             found.append(move)
     return found
@@ -150,14 +155,19 @@ def load_many(session: Session, clinic: Clinic, people: Sequence[Patient]) -> di
     rows, questions = reminders.list_rows(session, plan_ids, lock=False), stored_plans.list_questions(session, plan_ids)
     events, decisions = stored_plans.list_events(session, plan_ids), stored_plans.list_decisions(session, plan_ids)
     treatments = plan_facts.list_treatments_of(session, ids)
-    contents = plan_facts.list_contents_of(session, ids)
+    contents = plan_facts.list_contents(session, treatments)
     addresses = plan_facts.list_address_states(session, people)
     consent, stopped = patients.list_consent(session, ids), patients.list_stopped(session, ids)
+    rows_of, questions_of = _by_plan(rows), _by_plan(questions)
+    events_of, decisions_of = _by_plan(events), _by_plan(decisions)
+    plans_of: dict[UUID, dict[UUID, CarePlan]] = defaultdict(dict)
+    for row in plan_rows:
+        plans_of[row.patient_id][row.id] = row
     found = {}
     for patient in people:
-        hers = {row.id: row for row in plan_rows if row.patient_id == patient.id}
-        mine = [row for row in rows if row.care_plan_id in hers]
-        asked = [row for row in questions if row.care_plan_id in hers]
+        hers = plans_of[patient.id]
+        mine = [row for plan_id in hers for row in rows_of[plan_id]]
+        asked = [row for plan_id in hers for row in questions_of[plan_id]]
         found[patient.id] = Loaded(
             patient=PatientFacts(
                 zone=patient.time_zone,
@@ -171,8 +181,8 @@ def load_many(session: Session, clinic: Clinic, people: Sequence[Patient]) -> di
                     row,
                     treatments[row.treatment_id],
                     contents[row.treatment_id],
-                    events,
-                    decisions,
+                    events_of[row.id],
+                    decisions_of[row.id],
                     shelf,
                     patient.language,
                 )
@@ -184,6 +194,14 @@ def load_many(session: Session, clinic: Clinic, people: Sequence[Patient]) -> di
             reminder_rows={row.id: row for row in mine},
             question_rows=asked,
         )
+    return found
+
+
+def _by_plan(rows: Iterable[OfPlan]) -> dict[UUID, list[OfPlan]]:
+    """Rows by their care plan, in the order they were read in; looking through all of them for each plan takes long."""
+    found: dict[UUID, list[OfPlan]] = defaultdict(list)
+    for row in rows:
+        found[row.care_plan_id].append(row)
     return found
 
 

@@ -192,7 +192,7 @@ def test_plans_are_shown_page_by_page(desk: Desk, monkeypatch: pytest.MonkeyPatc
     (last,) = preview(desk, first.plan.id)
     assert last.plan.id == more.plan.id
     with desk.store.read() as session:
-        assert stored.count_unsent(session, [first.plan.protocol_version_id]) == 4
+        assert [stored.count_unsent(session, [first.plan.protocol_version_id], most) for most in (3, 9)] == [3, 4]
 
 
 def test_a_mail_does_not_become_a_line_for_staff_under_the_same_key(desk: Desk) -> None:

@@ -66,6 +66,7 @@ def move_page(request: Request, key: str) -> Response:
         key=key,
         title=outlook.target.protocol.title,
         outlook=outlook,
+        most=version_moves.MOST_COUNTED,
         lines=lines,
         next_after=lines[-1].id if len(found) > version_moves.PAGE else None,
     )
@@ -127,7 +128,7 @@ def _move_line(clinic: Clinic, shelf: Shelf, target: ShelvedProtocol, move: Plan
         patient_id=move.patient.id,
         treatment_id=move.plan.treatment_id,
         name=full_name(move.patient),
-        treated=say.wall(move.treated_local),
+        treated=say.wall(move.treated.isoformat()),
         version=move.version,
         counts=(moved, new, gone, move.unchanged),
         words=words,
