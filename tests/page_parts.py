@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 
+from db import accounts as stored
 from db.states import Role
 from tests.clinic import Desk
 from tests.staffed import Browser, Staffed, forms_of
@@ -20,8 +21,16 @@ class AtWork:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.staffed = Staffed(desk.clinic)
-        self.rosa = self.staffed.at_work("rosa", Role.RECEPTION)
-        self.dana = self.staffed.at_work("dana", Role.CLINICIAN)
+        self.rosa = self.come("rosa", Role.RECEPTION)
+        self.dana = self.come("dana", Role.CLINICIAN)
+
+    def come(self, login: str, role: Role) -> Browser:
+        """One more person, signed in; without a password, whose keeping is slow on purpose and of no matter here."""
+        with self.desk.store.write("test", self.desk.clock.now()) as session:
+            member = stored.add_member(session, login, login.title(), [role], None)
+        browser = self.staffed.browser()
+        browser.take(self.staffed.door.open_for(member.id, None, "Tests"))
+        return browser
 
     def trail(self, since: int = 0) -> list[Noted]:
         """What was noted, but for the first so many."""

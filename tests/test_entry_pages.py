@@ -237,7 +237,7 @@ async def test_what_becomes_of_a_running_plan_is_asked_where_the_protocol_asks(w
 async def test_a_lot_is_remembered_for_the_day_in_this_browser_for_this_treatment_on_request_only(work: AtWork) -> None:
     work.desk.write_protocol(OTHER, "other")
     work.desk.approve_unseen()
-    another = work.staffed.at_work("rita", Role.RECEPTION)
+    another = work.come("rita", Role.RECEPTION)
 
     async def lot(browser: Any, protocol: str = "course", **sent: str) -> str:
         shown = await browser.post(f"{NEW}/fields", form(protocol=protocol, **sent))

@@ -88,7 +88,7 @@ async def test_no_page_asks_more_than_thirty_questions_however_much_there_is(
     fill(sqlite_desk, 1)
     work = AtWork(sqlite_desk)
     few = await count(work)
-    fill(sqlite_desk, 6)
+    fill(sqlite_desk, 4)
     many = await count(work)
     for name, queries in sorted(many.items(), key=lambda page: -page[1]):
         print(f"{queries:3} ({few[name]:2}) {name}")  # noqa: T201 (pytest shows it when asked to)

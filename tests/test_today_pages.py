@@ -256,7 +256,7 @@ async def test_the_counts_of_the_held_lead_to_them(work: AtWork) -> None:
 
 
 async def test_the_card_of_the_first_days_goes_line_by_line(work: AtWork) -> None:
-    boss = work.staffed.at_work("max", Role.MANAGER)
+    boss = work.come("max", Role.MANAGER)
     page = await seen(boss, "/today")
     assert "Before the first real message" in page
     assert "Before the first real message" not in await seen(work.rosa, "/today")

@@ -179,7 +179,7 @@ async def test_a_record_is_filled_in_signed_and_amended_and_every_version_stays_
 async def test_who_types_over_a_record_that_another_changed_sees_it_first(work: AtWork) -> None:
     _, page = treated(work)
     path = f"{page}/record"
-    other = work.staffed.at_work("doro", Role.CLINICIAN)
+    other = work.come("doro", Role.CLINICIAN)
     mine = {"clinician": "Dr Novak", "field.lot": "C1", "version": "1"}
     assert place(await other.post(path, {**mine, "field.lot": "C9"})).endswith("record-saved")
     stale = await work.dana.post(path, mine)
