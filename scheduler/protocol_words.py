@@ -93,7 +93,7 @@ TYPES: Final = {
 }
 MANUAL: Final = "held until it is released by hand"
 WORKING_DAYS: Final = "on working days only"
-MAY_WAIT: Final = "may wait for the next day, so that she gets one message a day"
+MAY_WAIT: Final = "may wait for the next day, so that there is one message a day"
 THROUGH_COMPLICATIONS: Final = "goes on during a complication"
 
 

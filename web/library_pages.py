@@ -202,7 +202,12 @@ def lack_lines(shelf: Shelf, version: ShelvedProtocol, lacks: list[Lack]) -> lis
             words = f"“{called}” ({variant_name(text_id)}): {lack.finding.problem}."
             found.append((words, f"/texts/{'/'.join(text_id)}/edit"))
         elif lack.is_empty:
-            found.append((f"“{labels.get(lack.name, lack.name)}” is still to be written.", None))
+            found.append(
+                (
+                    f"“{labels.get(lack.name, lack.name)}” is still to be written.",
+                    f"/protocols/{version.protocol.key}#own",
+                )
+            )
         else:
             found.append((f"{lack.words[:1].upper()}{lack.words[1:]}.", None))
     return [*found[:MOST_LACKS], *([(f"And {len(found) - MOST_LACKS} more.", None)] * (len(found) > MOST_LACKS))]

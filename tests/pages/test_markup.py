@@ -72,7 +72,7 @@ def checked(folder: Path) -> list[str]:
         text=True,
         check=False,
     )
-    found = {}
+    found: dict[tuple[str, str], str] = {}
     for message in json.loads(run.stderr)["messages"]:
         told = message["type"] == "error" or message.get("subType") == "warning"
         if told and not message["message"].startswith(FOR_MAIL_READERS):
