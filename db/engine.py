@@ -16,6 +16,8 @@ from db import audit
 from db.vault import Vault
 
 SQLITE_BUSY_SECONDS = 30  # how long a writer waits for another; a clinic's longest import is far shorter
+POSTGRES_POOL = 10  # connections kept: three threads that send and the pages' threads; as many again for a rush
+IDLE_TRANSACTION = "30s"  # PostgreSQL ends a transaction whose process has said nothing for so long
 SQLITE_PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": 2,  # FULL: under NORMAL the last commits may vanish at power loss, and a lost mark is a second mail
@@ -41,7 +43,18 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(parsed, hide_parameters=True, pool_pre_ping=True, pool_size=10, max_overflow=10)
+    engine = create_engine(
+        parsed, hide_parameters=True, pool_pre_ping=True, pool_size=POSTGRES_POOL, max_overflow=POSTGRES_POOL
+    )
+    event.listen(engine, "connect", _limit_idle_transactions)
+    return engine
+
+
+def _limit_idle_transactions(connection: Any, record: Any) -> None:
+    # A process that was stopped in the middle of a mark holds the gate's row: the others must not wait for it for ever.
+    before, connection.autocommit = connection.autocommit, True
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TRANSACTION}'")
+    connection.autocommit = before
 
 
 def _set_pragmas(connection: Any, record: Any) -> None:

@@ -14,6 +14,7 @@ import db.follow_up
 import db.migrations
 import db.records
 import db.staff
+import db.turns
 from db.base import Base
 from db.engine import Store, make_engine
 from db.migrations import SchemaTooNew, current, head, migrate

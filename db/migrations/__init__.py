@@ -11,12 +11,18 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from db.advisory import list_present, nobody_is_present
+
 _HERE = Path(__file__).parent
 _LOCK = 0x41667463  # pg_advisory_lock key "Aftc": two processes never migrate at once
 
 
 class SchemaTooNew(Exception):
     """The database was written by a newer Aftercare; this one must not touch it."""
+
+
+class StillAtWork(Exception):
+    """Other processes work with the schema as it is; the message names them."""
 
 
 class ForeignKeysBroken(Exception):
@@ -37,8 +43,8 @@ def current(engine: Engine) -> str | None:
 def migrate(engine: Engine) -> bool:
     """Bring the schema to head in one transaction. True when something changed.
 
-    Raises `SchemaTooNew` for a database of a newer program. On SQLite foreign keys are off meanwhile: rebuilding a
-    table with them on silently empties its child tables.
+    Raises `SchemaTooNew` for a database of a newer program, `StillAtWork` while a service runs on PostgreSQL. On
+    SQLite foreign keys are off meanwhile: rebuilding a table with them on silently empties its child tables.
     """
     found = current(engine)
     if found == head():
@@ -53,6 +59,10 @@ def migrate(engine: Engine) -> bool:
             with connection.begin():
                 if engine.dialect.name != "sqlite":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                    if MigrationContext.configure(connection).get_current_revision() == head():
+                        return False  # another process did it meanwhile
+                    if not nobody_is_present(connection):
+                        raise StillAtWork(_who(list_present(connection)))
                 _upgrade(connection)
                 if engine.dialect.name == "sqlite":
                     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
@@ -62,6 +72,13 @@ def migrate(engine: Engine) -> bool:
             if engine.dialect.name == "sqlite":
                 connection.connection.driver_connection.execute("PRAGMA foreign_keys=1")  # type: ignore[union-attr]
     return True
+
+
+def _who(names: list[str]) -> str:
+    return (
+        "the schema has to be brought up to date, and the service still runs on this database: "
+        f"{'; '.join(names) or 'a process that is just ending'}. Stop it everywhere, then try again"
+    )
 
 
 def _upgrade(connection: Connection) -> None:

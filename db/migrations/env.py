@@ -4,7 +4,8 @@ from alembic import context
 
 import db.follow_up
 import db.records
-import db.staff  # noqa: F401  (the three make the metadata complete)
+import db.staff
+import db.turns  # noqa: F401  (together they make the metadata complete)
 from db.base import Base
 
 connection = context.config.attributes["connection"]
