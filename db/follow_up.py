@@ -20,6 +20,7 @@ from db.states import (
     CarePlanStatus,
     DecisionKind,
     EventKind,
+    GateCause,
     GateState,
     OnUnknown,
     Origin,
@@ -31,6 +32,11 @@ from db.states import (
     StepKind,
 )
 from db.types import UtcDateTime, Word, new_id
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over the rows for which a condition holds, on both databases."""
+    return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
 
 class ProtocolVersion(Base):
@@ -132,18 +138,8 @@ class CarePlan(Base):
 
     __table_args__ = (
         Index("ix_care_plans_planned_with", "planned_with"),
-        Index(
-            "ix_care_plans_call_asked",
-            "call_asked_at",
-            sqlite_where=text("call_asked_at IS NOT NULL"),
-            postgresql_where=text("call_asked_at IS NOT NULL"),
-        ),
-        Index(
-            "ix_care_plans_release_asked",
-            "release_asked_at",
-            sqlite_where=text("release_asked_at IS NOT NULL"),
-            postgresql_where=text("release_asked_at IS NOT NULL"),
-        ),
+        _partial("ix_care_plans_call_asked", "call_asked_at", where="call_asked_at IS NOT NULL"),
+        _partial("ix_care_plans_release_asked", "release_asked_at", where="release_asked_at IS NOT NULL"),
     )
 
 
@@ -205,8 +201,8 @@ class Review(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "key"),
         # The staff's lists: to book and missed by their due date, booked by their visit.
-        Index("ix_reviews_open_due", "status", "due_on", sqlite_where=text(OPEN_SQL), postgresql_where=text(OPEN_SQL)),
-        Index("ix_reviews_open_visit", "visit_at", sqlite_where=text(VISIT_SQL), postgresql_where=text(VISIT_SQL)),
+        _partial("ix_reviews_open_due", "status", "due_on", where=OPEN_SQL),
+        _partial("ix_reviews_open_visit", "visit_at", where=VISIT_SQL),
     )
 
 
@@ -246,14 +242,7 @@ class PlanQuestion(Base):
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (
-        Index(
-            "ix_plan_questions_open",
-            "asked_at",
-            sqlite_where=text("closed_at IS NULL"),
-            postgresql_where=text("closed_at IS NULL"),
-        ),
-    )
+    __table_args__ = (_partial("ix_plan_questions_open", "asked_at", where="closed_at IS NULL"),)
 
 
 class Reminder(Base):
@@ -294,38 +283,20 @@ class Reminder(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "step", "occurrence", "generation"),
         # At most one live row per key, whatever the program does.
-        Index(
-            "uq_reminders_live",
-            "care_plan_id",
-            "step",
-            "occurrence",
-            unique=True,
-            sqlite_where=text(LIVE_SQL),
-            postgresql_where=text(LIVE_SQL),
-        ),
+        _partial("uq_reminders_live", "care_plan_id", "step", "occurrence", where=LIVE_SQL, unique=True),
         # What is due: `ready_at <= now`, flat from ten thousand to ten million rows.
-        Index("ix_reminders_ready", "ready_at", sqlite_where=text(WAITING_SQL), postgresql_where=text(WAITING_SQL)),
+        _partial("ix_reminders_ready", "ready_at", where=WAITING_SQL),
         # What ran out: `expires_at <= now` among live rows.
-        Index("ix_reminders_expiring", "expires_at", sqlite_where=text(LIVE_SQL), postgresql_where=text(LIVE_SQL)),
+        _partial("ix_reminders_expiring", "expires_at", where=LIVE_SQL),
         # What recovery looks at: claims of a worker.
-        Index(
-            "ix_reminders_claimed",
-            "worker_id",
-            sqlite_where=text(CLAIMED_SQL),
-            postgresql_where=text(CLAIMED_SQL),
-        ),
+        _partial("ix_reminders_claimed", "worker_id", where=CLAIMED_SQL),
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
         # The board: what is or was due around today, whatever its state.
         Index("ix_reminders_due_at", "due_at", "state", "reason"),
         # Today: what is held, by reason; what failed or was missed and nobody has acted on.
-        Index("ix_reminders_held", "reason", "due_at", sqlite_where=text(HELD_SQL), postgresql_where=text(HELD_SQL)),
-        Index(
-            "ix_reminders_unsettled",
-            "changed_at",
-            sqlite_where=text(UNSETTLED_SQL),
-            postgresql_where=text(UNSETTLED_SQL),
-        ),
+        _partial("ix_reminders_held", "reason", "due_at", where=HELD_SQL),
+        _partial("ix_reminders_unsettled", "changed_at", where=UNSETTLED_SQL),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),
     )
 
@@ -379,6 +350,8 @@ class Worker(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcDateTime)
     swept_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     stopped_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    alarm: Mapped[str | None]  # what staff must know of its mail server, disk or clock, while it is so
+    loop_lag_ms: Mapped[int | None]  # the longest its event loop was kept waiting in the last minute
 
 
 class Gate(Base):
@@ -393,5 +366,9 @@ class Gate(Base):
     changed_by: Mapped[str]
     used_relay: Mapped[bool] = mapped_column(default=False)
     last_attempt: Mapped[int] = mapped_column(default=0)  # the highest attempt number given out
+    cause: Mapped[GateCause | None] = mapped_column(Word(GateCause))
+    installation_id: Mapped[UUID | None]  # the same as in the permit beside the keys; None: nothing was ever sent
+    restored_from: Mapped[datetime | None] = mapped_column(UtcDateTime)  # the instant of the backup that was put back
+    restored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)

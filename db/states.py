@@ -79,6 +79,7 @@ class Reason(Described):
     REFUSED_BY_SERVER = "refused_by_server", "The mail server refused this message; the address is not blamed."
     RENDER_FAILED = "render_failed", "The message could not be written; its text needs mending."
     SEND_FAILED = "send_failed", "Sending it broke down repeatedly; it needs a person."
+    STOP_LOST = "stop_lost", "Something that stops messages was entered and is not in this database; find out what."
 
     BY_STAFF = "by_staff", "Staff cancelled it."
     SUPERSEDED = "superseded", "A later treatment of the same kind replaced this plan."
@@ -119,7 +120,7 @@ class Reason(Described):
 _HELD = (
     "consent_missing address_missing address_unconfirmed address_refused birth_date_missing under_age not_approved "
     "awaiting_release for_staff unknown complication hold past_ask revealing_text asked_for_call refused_by_server "
-    "render_failed send_failed"
+    "render_failed send_failed stop_lost"
 )
 _CANCELLED = (
     "by_staff superseded merged deceased opted_out unsafe left other plan_stopped plan_completed "
@@ -308,6 +309,7 @@ class StopReason(Described):
     UNSAFE = "unsafe", "E-mail is not safe for the patient."
     LEFT = "left", "The patient has left the clinic."
     OTHER = "other", "Another reason, in the note."
+    LOST = "lost", "A stop was entered that is not in this database: messages wait until somebody has looked."
 
 
 class AttemptOutcome(Described):
@@ -328,6 +330,19 @@ class GateState(Described):
 
     OPEN = "open", "Messages leave."
     CLOSED = "closed", "Nothing leaves until it is released."
+
+
+class GateCause(Described):
+    """What closed the gate, the weightier later: a weightier cause replaces a lighter one."""
+
+    HOLD = "hold", "Staff stopped all sending."
+    BACKLOG = "backlog", "More fell due while nothing was sent than may leave unseen."
+    NO_RELAY = "no_relay", "No mail server is set, but the record has been sent from through one."
+    CLOCK = "clock", "The clock was set to another time while the service ran."
+    SILENT = "silent", "The last sign of life is more than three days old."
+    MOVED = "moved", "The permit beside the keys is missing, a copy, or another installation's."
+    OLDER = "older", "The record is older than what was sent from it: an earlier copy was put back."
+    RESTORED = "restored", "A backup was put back."
 
 
 class QuestionKind(Described):

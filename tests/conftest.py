@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -218,12 +219,17 @@ def _empty(engine: Engine) -> None:
             if table.name not in ("gate", "audit_head"):
                 connection.execute(table.delete())
         connection.execute(update(AuditHead).values(number=0, mac=FIRST_MAC))
-        connection.execute(update(Gate).values(state=GateState.OPEN, reason=None, used_relay=False, last_attempt=0))
+        opened: dict[str, Any] = {"state": GateState.OPEN, "used_relay": False, "last_attempt": 0}
+        emptied = dict.fromkeys(("reason", "cause", "installation_id", "restored_from", "restored_at"))
+        connection.execute(update(Gate).values(**opened, **emptied))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One real browser for all pages this process opens; without one they are left out, and the last line says so."""
+    """One real browser for a module's pages; without one they are left out, and the last line says so.
+
+    Not for longer: what drives it keeps a loop running in this thread, and tests that wait for one of their own fail.
+    """
     if find_chromium() is None:
         pytest.skip(NO_CHROMIUM)
     with sync_playwright() as playwright:
