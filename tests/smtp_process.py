@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the messages themselves are kept")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer to content")
     parser.add_argument("--greylist", type=int, default=0, help="how often each recipient is put off first")
+    parser.add_argument("--no-pipelining", action="store_true", help="do not offer PIPELINING (RFC 2920)")
     given = parser.parse_args()
     asyncio.run(_serve(given))
 
@@ -55,7 +56,13 @@ async def _serve(given: argparse.Namespace) -> None:
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    server = SmtpServer(ledger=given.ledger, folder=given.folder, delay=given.delay, greylist=given.greylist)
+    server = SmtpServer(
+        ledger=given.ledger,
+        folder=given.folder,
+        delay=given.delay,
+        greylist=given.greylist,
+        pipelining=not given.no_pipelining,
+    )
     await server.start(given.port)
     half = given.port_file.with_suffix(".half")
     half.write_text(str(server.port), encoding="ascii")

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -36,6 +36,8 @@ class SmtpServer:
         offer_starttls: bool = True,
         login: tuple[str, str] | None = None,
         ways: str = "PLAIN LOGIN",
+        pipelining: bool = True,
+        offers: tuple[str, ...] = (),
         greylist: int = 0,
         delay: float = 0.0,
         ledger: Path | None = None,
@@ -43,6 +45,8 @@ class SmtpServer:
     ) -> None:
         self.tls, self.implicit_tls, self.offer_starttls = tls, implicit_tls, offer_starttls
         self.login, self.ways = login, ways
+        self.pipelining = pipelining  # False: not offered, and who sends commands ahead all the same is cut off
+        self.offers = offers  # further lines of EHLO's answer, such as "SMTPUTF8"
         self.greylist = greylist  # how often each recipient is put off first
         self.delay = delay  # seconds before every answer to content
         self.ledger, self.folder = ledger, folder
@@ -53,6 +57,8 @@ class SmtpServer:
         self.commands: list[tuple[int, str]] = []
         self.received = bytearray()
         self.tries: Counter[str] = Counter()  # RCPT by recipient
+        self.sent_ahead = 0  # commands that were followed by more before their answer
+        self._for_one: defaultdict[tuple[str, Step], deque[Act]] = defaultdict(deque)
         self._once: defaultdict[str, deque[Act]] = defaultdict(deque)
         self._always: dict[str, Act] = {}
         self._sessions: set[asyncio.Task[None]] = set()
@@ -70,6 +76,10 @@ class SmtpServer:
         """Let the next visits of that step, over all connections, be answered so."""
         self._once[step].extend([as_act(act)] * times)
 
+    def next_for(self, recipient: str, step: Step, act: Act | str, times: int = 1) -> None:
+        """The same for one recipient's RCPT, DATA and content, whatever goes on beside it."""
+        self._for_one[recipient, step].extend([as_act(act)] * times)
+
     def always(self, step: Step, act: Act | str | None) -> None:
         """Let every visit of that step be answered so, after what `next` lined up; None: as usual again."""
         if act is None:
@@ -77,8 +87,17 @@ class SmtpServer:
         else:
             self._always[step] = as_act(act)
 
-    def take_act(self, step: Step) -> Act:
+    def forget_script(self) -> None:
+        """Do everything right from now on."""
+        self._for_one.clear()
+        self._once.clear()
+        self._always.clear()
+
+    def take_act(self, step: Step, recipients: Iterable[str] = ()) -> Act:
         """What to do at this visit of a step."""
+        for recipient in recipients:
+            if self._for_one[recipient, step]:
+                return self._for_one[recipient, step].popleft()
         if self._once[step]:
             return self._once[step].popleft()
         return self._always.get(step, Act())
@@ -169,6 +188,11 @@ class Session:
         while True:
             line = (await self._read(b"\r\n")).decode("utf-8", "replace").removesuffix("\r\n")
             self.server.note(self.number, line)
+            if self.reader._buffer:  # type: ignore[attr-defined]  # nothing public tells what has come already
+                self.server.sent_ahead += 1
+                if not self.server.pipelining:
+                    await self._write("503 5.5.0 improper command pipelining")
+                    return
             verb, _, rest = line.partition(" ")
             if not await self._obey(verb.upper(), rest):
                 return
@@ -204,7 +228,9 @@ class Session:
                 return True
 
     def _capabilities(self) -> str:
-        lines = ["mail.example.org", "PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"]
+        lines = ["mail.example.org", "8BITMIME", "ENHANCEDSTATUSCODES", *self.server.offers]
+        if self.server.pipelining:
+            lines.append("PIPELINING")
         if self.server.tls is not None and self.server.offer_starttls and not self.encrypted:
             lines.append("STARTTLS")
         if self.server.login is not None:
@@ -263,19 +289,19 @@ class Session:
             self.server.tries[path[1]] += 1
             if self.server.tries[path[1]] <= self.server.greylist:
                 usual = "451 4.7.1 greylisted, come back later"
-        act = self.server.take_act("rcpt")
+        act = self.server.take_act("rcpt", path.groups() if path else ())
         if path is not None and is_positive(act, usual):
             self.recipients.append(path[1])
         return await self._perform(act, usual)
 
     async def _data(self) -> bool:
         usual = "354 go ahead" if self.recipients else "503 5.5.1 RCPT first"
-        act = self.server.take_act("data")
+        act = self.server.take_act("data", self.recipients)
         if not await self._perform(act, usual):
             return False
         if not (usual if act.say is None else act.say).startswith("354"):
             return True
-        act = self.server.take_act("content")
+        act = self.server.take_act("content", self.recipients)
         if act.after_bytes is not None:
             self.server.received += await self.reader.readexactly(act.after_bytes)
             goes_on = await self._perform(act, "451 4.3.0 enough")
