@@ -131,6 +131,8 @@ def consent_of(word: str) -> Mapping[Topic, bool]:
 def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note: str | None = None) -> None:
     """Stop all messages to a patient at once. Raises `InvalidInput` for a note that cannot be stored."""
     cleaned, problem = clean_text(note or "", "note", NOTE_LENGTH)
+    if reason is StopReason.LOST:
+        problem = 'reason: "lost" is noted by the program alone; say deceased, opted-out, unsafe, left or other'
     if problem:
         raise InvalidInput(problem)
     with clinic.store.write(actor, clinic.clock.now()) as session:

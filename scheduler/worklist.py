@@ -37,6 +37,7 @@ class LineKind(StrEnum):
 
     CALL_ASKED = "call_asked"
     COMPLICATION = "complication"
+    STOP_LOST = "stop_lost"
     UNKNOWN = "unknown"
     FAILED = "failed"
     MISSED = "missed"
@@ -60,9 +61,10 @@ class LineKind(StrEnum):
 
 
 ORDER: Final = {kind: place for place, kind in enumerate(LineKind)}
-RED: Final = frozenset({LineKind.CALL_ASKED, LineKind.COMPLICATION})
+RED: Final = frozenset({LineKind.CALL_ASKED, LineKind.COMPLICATION, LineKind.STOP_LOST})
 # Of these nobody rings the patient: they are about the record or the clinic's own texts.
 _BY_PATIENT: Final = {
+    Reason.STOP_LOST: LineKind.STOP_LOST,
     Reason.ADDRESS_REFUSED: LineKind.ADDRESS_REFUSED,
     Reason.ADDRESS_MISSING: LineKind.ADDRESS_MISSING,
     Reason.ADDRESS_UNCONFIRMED: LineKind.ADDRESS_UNCONFIRMED,

@@ -212,7 +212,7 @@ def test_a_new_zone_moves_what_is_unsent_and_not_the_treatment(desk: Desk) -> No
     desk.nothing_left()
 
 
-@pytest.mark.parametrize("reason", list(StopReason))
+@pytest.mark.parametrize("reason", [reason for reason in StopReason if reason is not StopReason.LOST])
 def test_a_stop_cancels_all_messages_at_once(desk: Desk, reason: StopReason) -> None:
     patient_id = desk.enter()
     desk.treat(patient_id)
@@ -226,6 +226,11 @@ def test_a_stop_cancels_all_messages_at_once(desk: Desk, reason: StopReason) -> 
         stop = stored.find_stop(session, patient_id)
         assert stop is not None
         assert (stop.reason, stop.note) == (reason, "Her sister rang.")
+
+
+def test_that_a_stop_is_lost_is_for_the_program_to_say(desk: Desk, patient_id: UUID) -> None:
+    with pytest.raises(InvalidInput, match="say deceased, opted-out, unsafe, left or other"):
+        desk.stop(patient_id, StopReason.LOST)
 
 
 def test_resuming_plans_what_is_still_ahead(desk: Desk) -> None:

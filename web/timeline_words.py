@@ -90,6 +90,7 @@ _STOPS: Final = {
     StopReason.UNSAFE: "All messages stopped: e-mail is not safe",
     StopReason.LEFT: "All messages stopped: the patient has left the clinic",
     StopReason.OTHER: "All messages stopped",
+    StopReason.LOST: "Messages wait: a stop was entered that is not in this database; find out what it was",
 }
 _OUTCOMES: Final = {
     AttemptOutcome.OPEN: "on the wire",

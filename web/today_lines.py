@@ -144,6 +144,11 @@ def _complication(c: _Context) -> Told:
     return f"complication since {c.when}: the plan's messages are paused", [_open(c)], True
 
 
+def _stop_lost(c: _Context) -> Told:
+    acts = [Act("Look", href=f"/patients/{c.who.id}")]
+    return f"something was entered that stops messages and is missing here; the first was due {c.when}", acts, True
+
+
 def _unknown(c: _Context) -> Told:
     acts = [
         decide(c.row.id, DecisionKind.RESOLVE_RECEIVED, "It arrived"),
@@ -316,6 +321,7 @@ def _unsigned(c: _Context) -> Told:
 _TELLERS: Final[Mapping[LineKind, Callable[[_Context], Told]]] = {
     LineKind.CALL_ASKED: _call_asked,
     LineKind.COMPLICATION: _complication,
+    LineKind.STOP_LOST: _stop_lost,
     LineKind.UNKNOWN: _unknown,
     LineKind.FAILED: _failed,
     LineKind.MISSED: _missed,

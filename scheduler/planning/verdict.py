@@ -92,7 +92,7 @@ def _cancels(
     to_patient = step.audience is Audience.PATIENT
     if plan.cancelled:
         return plan.cancelled
-    if patient.stopped and (to_patient or beyond_reach(patient)):
+    if patient.stopped in _STOPS and (to_patient or beyond_reach(patient)):
         return _STOPS[patient.stopped]
     if superseded_from is not None and due_at >= superseded_from:
         return Reason.SUPERSEDED
@@ -119,6 +119,8 @@ def _review_completed(step: Step, review: ReviewState | None, course: Course) ->
 
 
 def _holds(step: Step, plan: PlanFacts, course: Course, patient: PatientFacts) -> Reason | None:
+    if patient.stopped is StopReason.LOST and step.audience is Audience.PATIENT:
+        return Reason.STOP_LOST  # it may have been no stop at all: nothing is cancelled before somebody has looked
     if course.complication and StopOn.COMPLICATION in step.stop_on:
         return Reason.COMPLICATION
     if patient.asked_for_call and step.audience is Audience.PATIENT and _of_the_course(step):

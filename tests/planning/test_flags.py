@@ -118,13 +118,21 @@ def test_a_no_cancels_her_messages_of_that_kind_and_a_later_yes_brings_them_back
     assert sorted(case.table()) == sorted([*rows(**gone), *second])
 
 
-@pytest.mark.parametrize("reason", list(StopReason))
+@pytest.mark.parametrize("reason", [reason for reason in StopReason if reason is not StopReason.LOST])
 def test_a_stop_cancels_what_would_reach_her_and_only_death_and_leaving_stop_staff_too(reason: StopReason) -> None:
     case = mixed()
     case.know(stopped=reason)
     word = f"cancelled:{reason.value.replace('-', '_')}"
     staff = word if reason in (StopReason.DECEASED, StopReason.LEFT) else "scheduled"
     assert case.table() == rows(word, staff=staff)
+
+
+def test_a_stop_that_is_not_in_the_database_holds_her_messages_and_cancels_nothing() -> None:
+    case = mixed()
+    case.know(stopped=StopReason.LOST)
+    assert case.table() == rows("held:stop_lost", staff="scheduled")
+    case.know(stopped=None)
+    assert case.table() == rows()
 
 
 def test_a_patient_who_comes_back_gets_what_is_still_ahead_and_nothing_of_the_time_between() -> None:
