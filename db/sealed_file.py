@@ -1,6 +1,6 @@
 """A file that only the clinic's keys open: compressed, cut into pieces, each sealed with AES-256-GCM.
 
-What a backup holds is `scheduler.backup`'s business; the key file is `db.vault`'s, the recovery key `db.recovery_key`'s.
+What a backup holds is `scheduler.backup`'s business; key files are `db.vault` and `db.recovery_key`.
 """
 
 import base64

@@ -40,16 +40,21 @@ def current(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def migrate(engine: Engine) -> bool:
-    """Bring the schema to head in one transaction. True when something changed.
+def is_known(revision: str) -> bool:
+    """Whether this program knows that revision; else a newer one wrote it."""
+    return revision in {script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions()}
+
+
+def migrate(engine: Engine, to: str | None = None) -> bool:
+    """Bring the schema to head, or from nothing `to` an earlier revision, in one transaction. True when it changed.
 
     Raises `SchemaTooNew` for a database of a newer program, `StillAtWork` while a service runs on PostgreSQL. On
     SQLite foreign keys are off meanwhile: rebuilding a table with them on silently empties its child tables.
     """
-    found = current(engine)
-    if found == head():
+    found, wanted = current(engine), to or head()
+    if found == wanted:
         return False
-    if found is not None and found not in {script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions()}:
+    if found is not None and not is_known(found):
         raise SchemaTooNew(f"the database has schema {found}, newer than this program's {head()}: update Aftercare")
     with engine.connect() as connection:
         connection = connection.execution_options(writes=True)
@@ -59,11 +64,11 @@ def migrate(engine: Engine) -> bool:
             with connection.begin():
                 if engine.dialect.name != "sqlite":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-                    if MigrationContext.configure(connection).get_current_revision() == head():
+                    if MigrationContext.configure(connection).get_current_revision() == wanted:
                         return False  # another process did it meanwhile
                     if not nobody_is_present(connection):
                         raise StillAtWork(_who(list_present(connection)))
-                _upgrade(connection)
+                upgrade(connection, wanted)
                 if engine.dialect.name == "sqlite":
                     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
                     if broken:
@@ -81,8 +86,9 @@ def _who(names: list[str]) -> str:
     )
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str) -> None:
+    """Bring the schema to a revision in the caller's transaction."""
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
