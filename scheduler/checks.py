@@ -88,7 +88,12 @@ def _keys(clinic: Clinic) -> Iterator[Found]:
                 clinic.store.vault.learn(patient_id, wrapped)
             except VaultError as wrong:
                 yield Found("keys-do-not-fit", "fail", str(wrong))
-    mode = clinic.settings.keys_file.stat().st_mode & 0o777
+    try:
+        mode = clinic.settings.keys_file.stat().st_mode & 0o777
+    except OSError:
+        # What runs has its keys in memory; the next start would find the record closed.
+        yield Found("keys-missing", "fail", "the key file cannot be read: put it back before the service stops")
+        return
     if mode & 0o077:
         yield Found("keys-readable", "fail", f"the key file can be read by others (mode {mode:04o})")
 

@@ -23,6 +23,7 @@ from tests.clinic import STAFF, Desk, open_desk
 from tests.staffed import KEYS, MACHINE_START, Account, Browser, Staffed
 from tests.web_parts import written
 from web.doors import Route
+from web.long_work import Told, Works
 
 NOBODY: Final = "nobody"
 HALF_IN: Final = "half in"
@@ -80,7 +81,8 @@ class World:
         account = self.people.get(who, self.bystander)
         path = route.path
         for name in re.findall(r"\{(\w+)\}", route.path):
-            sample = SAMPLES.get(f"{route.path} {name}") or SAMPLES.get(name)
+            room = route.path.split("/")[1]
+            sample = SAMPLES.get(f"{route.path} {name}") or SAMPLES.get(f"/{room} {name}") or SAMPLES.get(name)
             assert sample, f"{route.path}: add a sample for {{{name}}} to tests/door_world.py"
             path = path.replace(f"{{{name}}}", str(sample(self, account)))
         return path
@@ -115,12 +117,25 @@ class World:
         """The import."""
         return imports.list_batches(self.clinic)[0].id
 
+    def finished_work(self, account: Account) -> str:
+        """A work of that person that has ended and leads to no page of its own."""
+        works: Works = self.staffed.app.state.works
+        work = works.begin(account.id, "A long work", lambda tell: Told("Done", ["It is done."], "/"), "/")
+        work.ended.wait()
+        return work.name
+
 
 Sample = Callable[[World, Account], object]
 
-# By parameter; by path and parameter where the same name means something else.
+# By parameter; by path, or its first part, and parameter where the same name means something else.
 SAMPLES: Final[Mapping[str, Sample]] = {
+    "/protocols/{key}/steps/{name} name": lambda world, who: "after-visit",
+    "/protocols/{key}/steps/{name}/check name": lambda world, who: "after-visit",
     "/static/{digest}/{name} name": lambda world, who: "aftercare.css",
+    "/texts key": lambda world, who: "after_visit",
+    "/texts language": lambda world, who: "en",
+    "/texts level": lambda world, who: "general",
+    "/work name": lambda world, who: world.finished_work(who),
     "attempt": lambda world, who: 1,
     "batch_id": lambda world, who: world.batch_id(),
     "digest": lambda world, who: "000000000000",

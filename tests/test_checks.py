@@ -77,6 +77,8 @@ def test_a_readable_key_file_fails(desk: Desk) -> None:
     findings(desk)
     desk.clinic.settings.keys_file.chmod(0o644)
     assert findings(desk)["keys-readable"].severity == "fail"
+    desk.clinic.settings.keys_file.unlink()
+    assert next(found for found in check(desk.clinic) if found.id == "keys-missing").severity == "fail"
 
 
 def test_a_changed_audit_fails(desk: Desk) -> None:

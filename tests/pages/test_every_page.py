@@ -18,11 +18,12 @@ from web.doors import Open, Route
 
 EVERYTHING = "everything"
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
-PAGES = [
-    route
-    for route in ROUTES
-    if route.method == "GET" and route.path not in ("/", "/health", "/pulse", "/today/lists", "/static/{digest}/{name}")
-]
+# Ways on, answers to programs, parts of pages, files.
+NO_PAGES = (
+    *("/", "/health", "/pulse", "/today/lists", "/static/{digest}/{name}"),
+    *("/import/columns", "/import/check", "/outbox/{name}/html"),
+)
+PAGES = [route for route in ROUTES if route.method == "GET" and route.path not in NO_PAGES]
 
 
 MAILS = [route for route in PAGES if route.path.endswith("/html")]
