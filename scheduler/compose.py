@@ -25,6 +25,7 @@ from scheduler.mime import MailHeaders
 from scheduler.planning.course import ReviewState, follow
 from scheduler.planning.facts import PlanFacts
 from scheduler.planning.protocol import Step
+from scheduler.return_path import return_path
 from scheduler.subjects import week_of
 from scheduler.wording import WordingFinding, lint_rendered
 
@@ -51,6 +52,7 @@ class Letter:
     email_version: int
     content: bytes
     rendered: Rendered
+    return_path: str  # the envelope's sender
 
 
 def write_letter(
@@ -80,7 +82,9 @@ def write_letter(
         list_unsubscribe_mailto=stop_link(clinic),
         list_unsubscribe_https=None,
     )
-    return Letter(row.id, email, patient.email_version, clinic.writer.assemble(rendered, headers), rendered)
+    content = clinic.writer.assemble(rendered, headers)
+    back = return_path(clinic.settings, clinic.store.vault, row.message_id, patient.email_version)
+    return Letter(row.id, email, patient.email_version, content, rendered, back)
 
 
 def render(

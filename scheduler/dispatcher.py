@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from db import audit, sends
@@ -21,6 +21,7 @@ from db.records import Patient
 from db.states import Reason
 from scheduler import compose, kill_points, outcomes
 from scheduler.clinic import Clinic
+from scheduler.freshness import Freshness
 from scheduler.local_time import next_allowed, to_utc, to_wall
 from scheduler.logs import log
 from scheduler.mailer import RelayTrouble
@@ -82,7 +83,7 @@ class Dispatcher:
         make_carrier: Callable[[], Carrier],
         connections: int,
         to_folder: bool,
-        is_fresh: Callable[[], bool],
+        fresh: Freshness,
     ) -> None:
         self._clinic = clinic
         self._executor = executor
@@ -91,7 +92,7 @@ class Dispatcher:
         self._make_carrier = make_carrier
         self._connections = connections
         self._to_folder = to_folder
-        self._is_fresh = is_fresh
+        self._fresh = fresh
         self._queue: asyncio.Queue[_Ready] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -140,7 +141,7 @@ class Dispatcher:
     async def _pass(self) -> None:
         """Claim and send until nothing more is due, the gate or the relay is closed, or a stop comes."""
         try:
-            while not self._stopping and self._recorder.healthy and self._is_fresh():
+            while not self._stopping and self._recorder.healthy and self._fresh():
                 now = self._clinic.clock.now()
                 if self.circuit.closed_until is not None and now < self.circuit.closed_until:
                     break
@@ -178,7 +179,7 @@ class Dispatcher:
         """1 connect · 2 envelope · 3 mark, durable before the first content byte · 4 content · 5 record."""
         claim, letter = ready.claim, ready.letter
         now = self._clinic.clock.now()
-        if self._stopping or not self._is_fresh() or not self.circuit.may_connect(now):
+        if self._stopping or not self._fresh() or not self.circuit.may_connect(now):
             await self._give_back(claim)
             return
         try:
@@ -187,11 +188,12 @@ class Dispatcher:
             self._tell_circuit(trouble.verdict)
             await self._give_back(claim)
             return
-        verdict = await carrier.envelope(self._clinic.settings.sender_address, letter.email)
+        verdict = await carrier.envelope(letter.return_path, letter.email)
         if verdict is not None:
             self._tell_circuit(verdict)
             await self._recorder.record(self._ended(claim, letter, None, verdict))
             return
+        still_ours = self._fresh.from_now()
         number = await self._recorder.mark(sends.Mark(claim, self._worker_id, letter.email_version, letter.content))
         if number is None:  # a stop came first, or her address changed: it wins
             await carrier.abandon()
@@ -199,7 +201,7 @@ class Dispatcher:
             return
         kill_points.reach("after_mark")
         # A process that was paused here may long be taken for dead: it must not send what another has settled.
-        verdict = await self._hand_over(carrier, letter)
+        verdict = await self._hand_over(carrier, letter, still_ours)
         kill_points.reach("reply_read")
         self._tell_circuit(verdict)
         await self._recorder.record(self._ended(claim, letter, number, verdict))
@@ -212,10 +214,10 @@ class Dispatcher:
             code=verdict.code,
         )
 
-    async def _hand_over(self, carrier: Carrier, letter: compose.Letter) -> Verdict:
+    async def _hand_over(self, carrier: Carrier, letter: compose.Letter, still_ours: Callable[[], bool]) -> Verdict:
         """The verdict of a marked message; whatever breaks down here leaves it unknown, never unrecorded."""
         try:
-            return await carrier.content(letter.content, on_354=self._is_fresh)
+            return await carrier.content(letter.content, on_354=still_ours)
         except Exception as error:  # noqa: BLE001 (its attempt is open: it has to end in an outcome)
             log().error("hand_over_broke", reminder_id=str(letter.reminder_id), error=type(error).__name__)
             return classify(Phase.CONTENT, Break.OTHER)
@@ -284,6 +286,8 @@ class Dispatcher:
                     self._hold(claim, Reason.UNKNOWN)
                     return None
                 return compose.write_letter(session, clinic, row)
+        except OperationalError:
+            raise  # the database is away: this reminder is not to blame
         except compose.Revealing:
             self._hold(claim, Reason.REVEALING_TEXT)
         except (RenderFailed, compose.NothingToSend, HeaderRefused):
@@ -323,7 +327,10 @@ class Dispatcher:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
                 sends.give_back(session, claim)
 
-        await self._in_thread(write)
+        try:
+            await self._in_thread(write)
+        except SQLAlchemyError as failed:  # the database is away: `recovery.give_back_forgotten` finds it later
+            log().warning("claim_kept", reminder_id=str(claim.reminder_id), error=type(failed).__name__)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work, *arguments)

@@ -5,7 +5,7 @@ the table for people is `docs/settings.md`, held to this file by a test.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -18,8 +18,11 @@ from scheduler.setting_sources import PREFIX, Found, collect, shown
 
 SHIPPED = Path(__file__).resolve().parent.parent / "templates"
 
-SECRETS = frozenset({"database_url", "smtp_password", "heartbeat_url"})  # never shown, and may come from a file
+SECRETS = frozenset(
+    {"database_url", "smtp_password", "bounce_imap_password", "heartbeat_url"}
+)  # never shown, and may come from a file
 HIDDEN = frozenset({"kill_point"})  # armed by the crash tests alone
+LONGEST_WITH_TOKEN = 21  # signs of a local part that still hold "+" and a token of 42 (RFC 5321 §4.5.3.1.1: 64)
 WITH_A_RELAY = ("sender_address", "sender_name", "reply_to", "clinic_name", "clinic_phone", "clinic_hours")
 
 
@@ -72,6 +75,16 @@ class Settings(BaseModel):
     smtp_rate_per_minute: int = Field(0, ge=0, description="a number; 0 means no cap")
     daily_cap: int = Field(0, ge=0, description="a number; 0 means no cap")
 
+    bounce_address: str | None = Field(None, description="an e-mail address like bounces@example.org")
+    bounce_tokens: bool = Field(False, description="on or off")
+    bounce_imap_host: str | None = Field(None, description="the name or address of the mailbox's server")
+    bounce_imap_port: int = Field(993, ge=1, le=65535, description="a port from 1 to 65535")
+    bounce_imap_username: str | None = Field(None, description="one line of text")
+    bounce_imap_password: SecretStr | None = Field(None, description="one line of text")
+    bounce_imap_security: Literal["tls", "starttls", "none"] = Field("tls", description="tls, starttls or none")
+    bounce_imap_folder: str = Field("INBOX", pattern=r"^[\x20-\x7e]{1,100}$", description="a folder like INBOX")
+    bounce_minutes: int = Field(5, ge=1, le=1440, description="minutes from 1 to 1440")
+
     sender_address: str = Field("clinic@example.org", description="an e-mail address like clinic@example.org")
     sender_name: str = Field("Your clinic", description="one line of text")
     reply_to: str = Field("clinic@example.org", description="an e-mail address like clinic@example.org")
@@ -100,18 +113,28 @@ class Settings(BaseModel):
 
     kill_point: KillPoint | None = Field(None, description="name:file or name@nth:file")
 
-    @field_validator("smtp_host", "smtp_username", "sender_name", "clinic_name", "clinic_phone", "clinic_hours")
+    @field_validator(
+        "smtp_host",
+        "smtp_username",
+        "bounce_imap_host",
+        "bounce_imap_username",
+        "bounce_imap_folder",
+        "sender_name",
+        "clinic_name",
+        "clinic_phone",
+        "clinic_hours",
+    )
     @classmethod
     def _line(cls, text: str) -> str:
         return values.line(text)
 
-    @field_validator("smtp_password")
+    @field_validator("smtp_password", "bounce_imap_password")
     @classmethod
     def _password(cls, secret: SecretStr) -> SecretStr:
         values.line(secret.get_secret_value())
         return secret
 
-    @field_validator("sender_address", "reply_to", "alert_address")
+    @field_validator("sender_address", "reply_to", "alert_address", "bounce_address")
     @classmethod
     def _mail_address(cls, text: str) -> str:
         return values.mail_address(text)
@@ -163,7 +186,7 @@ class Settings(BaseModel):
     def _folder(cls, path: Path) -> Path:
         return values.folder(path)
 
-    @field_validator("metrics", mode="before")
+    @field_validator("metrics", "bounce_tokens", mode="before")
     @classmethod
     def _switch(cls, text: Any) -> Any:
         if text not in ("on", "off", True, False):
@@ -192,6 +215,7 @@ class Settings(BaseModel):
         if bool(self.smtp_password) != bool(self.smtp_username):
             missing, given = ("USERNAME", "PASSWORD") if self.smtp_password else ("PASSWORD", "USERNAME")
             problems.append(f"{PREFIX}SMTP_{missing} is not set: expected with {PREFIX}SMTP_{given}")
+        problems += self._bounce_problems()
         if self.smtp_host:
             problems += [
                 f"{PREFIX}{name.upper()} is not set: expected with {PREFIX}SMTP_HOST" for name in self.to_be_set
@@ -204,6 +228,28 @@ class Settings(BaseModel):
         if problems:
             raise InvalidSettings(*problems)
         return self
+
+    def _bounce_problems(self) -> Iterator[str]:
+        """What does not go together about the mailbox for undeliverable mail."""
+        if self.bounce_address is None:
+            for name, given in (("TOKENS", self.bounce_tokens), ("IMAP_HOST", self.bounce_imap_host)):
+                if given:
+                    yield f"{PREFIX}BOUNCE_ADDRESS is not set: expected with {PREFIX}BOUNCE_{name}"
+        elif self.bounce_tokens and len(self.bounce_address.partition("@")[0]) > LONGEST_WITH_TOKEN:
+            yield (
+                f"{PREFIX}BOUNCE_ADDRESS is {self.bounce_address!r}: expected at most {LONGEST_WITH_TOKEN} signs "
+                f"before the @ with {PREFIX}BOUNCE_TOKENS, so that a token fits behind them"
+            )
+        if self.bounce_imap_host is None:
+            return
+        for name in ("username", "password"):
+            if getattr(self, f"bounce_imap_{name}") is None:
+                yield f"{PREFIX}BOUNCE_IMAP_{name.upper()} is not set: expected with {PREFIX}BOUNCE_IMAP_HOST"
+        if self.bounce_imap_security == "none" and not values.is_loopback(self.bounce_imap_host):
+            yield (
+                f"{PREFIX}BOUNCE_IMAP_SECURITY is 'none': "
+                f"expected tls or starttls, because {PREFIX}BOUNCE_IMAP_HOST is not this machine"
+            )
 
     @property
     def to_be_set(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from scheduler.library import ShelvedText
 from scheduler.mailer import Connection, Limits, RelayTrouble
 from scheduler.mime import HeaderRefused, MailHeaders, ascii_address, make_message_id
 from scheduler.outbox import FolderConnection
+from scheduler.return_path import return_address
 from scheduler.sender import relay_of
 from scheduler.smtp_outcome import Phase, Verdict
 from scheduler.template_files import TextId
@@ -79,7 +80,7 @@ async def _hand_over(clinic: Clinic, address: str, content: bytes) -> Verdict:
     carrier = FolderConnection(clinic.settings.outbox) if relay is None else Connection(relay, LIMITS)
     try:
         await carrier.ensure_open()
-        refused = await carrier.envelope(clinic.settings.sender_address, address)
+        refused = await carrier.envelope(return_address(clinic.settings), address)
         return refused or await carrier.content(content)
     finally:
         await carrier.close()

@@ -96,6 +96,7 @@ def test_every_default_is_the_one_of_the_code() -> None:
         "emergency_number": "by country",
         "send_window": "`08:00-19:00`",
         "metrics": "`on`",
+        "bounce_tokens": "`off`",
         "protocols_dir": "`templates/protocols`",
         "templates_dir": "`templates`",
     }
