@@ -228,7 +228,8 @@ def test_a_stop_cancels_all_messages_at_once(desk: Desk, reason: StopReason) -> 
         assert (stop.reason, stop.note) == (reason, "Her sister rang.")
 
 
-def test_that_a_stop_is_lost_is_for_the_program_to_say(desk: Desk, patient_id: UUID) -> None:
+def test_that_a_stop_is_lost_is_for_the_program_to_say(desk: Desk) -> None:
+    patient_id = desk.enter()
     with pytest.raises(InvalidInput, match="say deceased, opted-out, unsafe, left or other"):
         desk.stop(patient_id, StopReason.LOST)
 
