@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PARALLEL ?= 2
 
-.PHONY: help install install-dev run demo test check format coverage
+.PHONY: help install install-dev run demo test check format coverage screens
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -40,6 +40,9 @@ coverage: install-dev ## Run the tests and show branch coverage of scheduler/ an
 	$(PY) -m coverage run -m pytest -q
 	$(PY) -m coverage combine -q
 	$(PY) -m coverage report
+
+screens: install-dev ## Take the pictures of docs/screens again, in a real Chromium
+	AFTERCARE_SCREENS=docs/screens $(PY) -m pytest -q tests/stories
 
 # Installs a lock unless its stamp, named after the lock's SHA-256, is there. The launcher finds its checkout by itself.
 define install_lock

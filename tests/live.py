@@ -30,6 +30,7 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--lang=en-GB",  # else fields for dates are drawn as in the United States
 )
 # axe-core 4.14.1, Mozilla Public License 2.0 (`tests/vendor/axe-LICENSE.txt`); a test holds the file to its hash.
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
