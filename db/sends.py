@@ -115,11 +115,12 @@ def miss_claimed(session: Session, claim: Claim) -> bool:
     return _change_claimed(session, claim, {**values, "changed_at": instant_of(session)})
 
 
-def mark(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
+def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[UUID, int]:
     """Open an attempt for each mark that still holds; attempt numbers by reminder id.
 
     Holds means: the reminder is claimed by this worker under this fence, the gate is open and her address is the
-    one it was written for. A reminder that is absent from the result must not be handed over.
+    one it was written for. A reminder that is absent from the result must not be handed over. `again`: these very marks
+    were tried before and the answer was lost; what was committed then holds.
     """
     number = session.execute(select(Gate.last_attempt).with_for_update()).scalar_one()
     opened: dict[UUID, int] = {}
@@ -147,6 +148,9 @@ def mark(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
             .execution_options(synchronize_session=False)
         )
         if _rows(result) != 1:
+            already = _marked_before(session, wanted) if again else None
+            if already is not None:
+                opened[claim.reminder_id] = already
             continue
         number += 1
         opened[claim.reminder_id] = number
@@ -170,6 +174,18 @@ def mark(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
     if opened:
         session.execute(update(Gate).values(last_attempt=number))
     return opened
+
+
+def _marked_before(session: Session, wanted: Mark) -> int | None:
+    """The open attempt of this very claim: its mark was committed, and the answer got lost on the way to us."""
+    return session.scalar(
+        select(Reminder.open_attempt).where(
+            Reminder.id == wanted.claim.reminder_id,
+            Reminder.state == ReminderState.SENDING,
+            Reminder.worker_id == wanted.worker_id,
+            Reminder.fence == wanted.claim.fence,
+        )
+    )
 
 
 def record(session: Session, ended: Outcome) -> Reminder | None:

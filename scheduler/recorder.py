@@ -65,13 +65,13 @@ class Recorder:
 
     async def _write(self, group: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
-        wait = FIRST_WAIT
+        wait, again = FIRST_WAIT, False
         while True:
             try:
-                results = await loop.run_in_executor(self._executor, self._commit, [w.wanted for w in group])
+                results = await loop.run_in_executor(self._executor, self._commit, [w.wanted for w in group], again)
                 break
             except (SQLAlchemyError, OSError) as error:
-                self.healthy = False
+                self.healthy, again = False, True  # it may have been committed all the same
                 log().error("recorder_waits", error=type(error).__name__, count=len(group), seconds=wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
@@ -80,12 +80,12 @@ class Recorder:
             if not waiting.done.done():
                 waiting.done.set_result(result)
 
-    def _commit(self, group: list[sends.Mark | Ended]) -> list[int | None]:
+    def _commit(self, group: list[sends.Mark | Ended], again: bool) -> list[int | None]:
         clinic = self._clinic
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
             # Outcomes first: one of them may bring the very stop that a mark of this group has to see.
             for wanted in group:
                 if isinstance(wanted, Ended):
                     outcomes.write(session, clinic, wanted)
-            opened = sends.mark(session, [wanted for wanted in group if isinstance(wanted, sends.Mark)])
+            opened = sends.mark(session, [wanted for wanted in group if isinstance(wanted, sends.Mark)], again)
         return [opened.get(wanted.claim.reminder_id) if isinstance(wanted, sends.Mark) else None for wanted in group]

@@ -24,6 +24,7 @@ from scheduler.outcomes import Ended
 from scheduler.recorder import ACTOR
 
 DEAD_AFTER = timedelta(seconds=60)  # without a heartbeat (every 10 s)
+FORGOTTEN_AFTER = timedelta(minutes=5)  # far longer than a claim waits for its mark unless the mail server is slow
 DOWNTIME = timedelta(minutes=10)  # after this long without a sign of life a backlog is looked at before it leaves
 REPLAN_AT_ONCE = 50  # patients read in one query; each is planned in a transaction of her own
 
@@ -92,6 +93,27 @@ def _settle(clinic: Clinic, worker_id: UUID, reminder_id: UUID) -> bool | None:
             ),
         )
         return True
+
+
+def give_back_forgotten(clinic: Clinic, worker_id: UUID) -> int:
+    """Give back what this process claimed, never marked and still has after minutes; how many.
+
+    The database went away in the middle of its claim or of its return. If it is in work after all, its mark fails.
+    """
+    now = clinic.clock.now()
+    with clinic.store.read() as session:
+        kept = sends.list_claims_of(session, [worker_id])
+        claims = [
+            sends.Claim(row.id, row.patient_id, row.care_plan_id, row.fence)
+            for row in kept
+            if row.open_attempt is None and row.changed_at < now - FORGOTTEN_AFTER
+        ]
+    if not claims:
+        return 0
+    with clinic.store.write(ACTOR, now) as session:
+        given_back = sum(sends.give_back(session, claim) for claim in claims)
+    log().warning("claims_recovered", count=given_back)
+    return given_back
 
 
 def sweep(clinic: Clinic) -> None:

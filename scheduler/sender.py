@@ -12,20 +12,25 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+from sqlalchemy.exc import OperationalError
+
 from db import audit, gate, reminders
+from db.turns import take_turn
 from scheduler import recovery
 from scheduler.clinic import Clinic
 from scheduler.clock import SystemClock
 from scheduler.dispatcher import Carrier, Dispatcher
+from scheduler.freshness import Freshness
 from scheduler.logs import log
-from scheduler.mailer import Connection, RelaySettings
+from scheduler.mailer import Connection, Limits, RelaySettings
 from scheduler.outbox import FolderConnection
 from scheduler.recorder import ACTOR, Recorder
 from scheduler.ticker import ANCHOR_MINUTES, HEARTBEAT_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, Ticker
 
-FRESH_SECONDS = 45.0  # a worker without a heartbeat for 60 s counts as dead; one this old sends nothing more
 DRAIN_SECONDS = 30.0  # how long a stop waits for what is on the wire
 DATABASE_THREADS = 3  # one for the recorder's stream, two for claims and ticks
+TURN_OF_SWEEP = timedelta(seconds=SWEEP_SECONDS - 5)  # one of several processes sweeps in that time, for all
+REPLAN_WAIT = 10.0  # seconds before it is tried again
 T = TypeVar("T")
 
 
@@ -35,15 +40,16 @@ class Sender:
     `start` lets the ticker say when to look, until `stop`. After `open` whoever holds it says so with `send_due`.
     """
 
-    def __init__(self, clinic: Clinic) -> None:
+    def __init__(self, clinic: Clinic, limits: Limits | None = None) -> None:
         self._clinic = clinic
+        self._limits = limits  # how long each wait for the mail server may last; None: what the RFCs ask for
         self._executor: Executor = ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database")
         self._ticker = Ticker()
         self._tasks: list[asyncio.Task[None]] = []
         self._worker_id: UUID | None = None
         self._stopping = False
         self._machine = SystemClock()  # a pause of the process is real time, whatever clock the clinic lives by
-        self._beaten_at = self._machine.boottime()
+        self._fresh = Freshness(self._machine.boottime)
         self.dispatcher: Dispatcher | None = None
 
     async def open(self) -> None:
@@ -56,7 +62,7 @@ class Sender:
         recorder = Recorder(clinic, self._executor)
 
         def make_carrier() -> Carrier:
-            return FolderConnection(clinic.settings.outbox) if relay is None else Connection(relay)
+            return FolderConnection(clinic.settings.outbox) if relay is None else Connection(relay, self._limits)
 
         self.dispatcher = Dispatcher(
             clinic,
@@ -66,7 +72,7 @@ class Sender:
             make_carrier,
             connections=1 if relay is None else clinic.settings.smtp_connections,
             to_folder=relay is None,
-            is_fresh=self._is_fresh,
+            fresh=self._fresh,
         )
         self._tasks.append(asyncio.create_task(recorder.run(), name="recorder"))
         self._tasks.append(asyncio.create_task(self.dispatcher.run(), name="dispatcher"))
@@ -152,9 +158,7 @@ class Sender:
         await self._run(self._write_beat, False)
 
     async def _sweep(self) -> None:
-        await self._run(recovery.sweep, self._clinic)
-        if self._worker_id is not None and not self._clinic.store.is_sqlite:
-            await self._run(recovery.recover, self._clinic, self._worker_id, False)
+        await self._run(self._keep_house)
         await self._run(self._write_beat, True)
         await self._look()
 
@@ -162,25 +166,51 @@ class Sender:
         await self._run(self._write_anchor)
 
     async def _replan(self) -> None:
-        done = await self._run(recovery.replan_outdated, self._clinic, lambda: not self._stopping)
+        """Plan again what was planned with other settings; tried again until the database lets it."""
+        while not self._stopping:
+            try:
+                if await self._run(self._replan_outdated):
+                    return
+            except OperationalError as error:
+                log().warning("replanning_waits", error=type(error).__name__)
+            await asyncio.sleep(REPLAN_WAIT)
+
+    def _replan_outdated(self) -> bool:
+        """Whether it is done, by this process; False while another is at it."""
+        with take_turn(self._clinic.store, "replanning", self._clinic.clock.now()) as ours:
+            if not ours:
+                return False
+            done = recovery.replan_outdated(self._clinic, lambda: not self._stopping)
         if done:
             log().info("replanned", count=done)
+        return True
+
+    def _keep_house(self) -> None:
+        """What every process does for itself, then what one does for all."""
+        clinic, now = self._clinic, self._clinic.clock.now()
+        if self._worker_id is None:
+            return
+        recovery.give_back_forgotten(clinic, self._worker_id)
+        alone = clinic.store.is_sqlite
+        with take_turn(clinic.store, "sweep", now, unless_since=None if alone else now - TURN_OF_SWEEP) as ours:
+            if ours:
+                recovery.sweep(clinic)
+                if not alone:
+                    recovery.recover(clinic, self._worker_id, False)
 
     def _register(self) -> UUID:
-        self._beaten_at = self._machine.boottime()
+        began = self._machine.boottime()
         with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
-            return gate.add_worker(session, f"{socket.gethostname()} {os.getpid()}")
-
-    def _is_fresh(self) -> bool:
-        """Whether our last heartbeat is young enough to send on it, suspended time counted."""
-        return self._machine.boottime() - self._beaten_at < FRESH_SECONDS
+            worker_id = gate.add_worker(session, f"{socket.gethostname()} {os.getpid()}")
+        self._fresh.beaten(began)
+        return worker_id
 
     def _write_beat(self, swept: bool) -> None:
         began = self._machine.boottime()
         if self._worker_id is not None:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
                 gate.beat(session, self._worker_id, swept)
-            self._beaten_at = began
+            self._fresh.beaten(began)
 
     def _write_anchor(self) -> None:
         clinic = self._clinic

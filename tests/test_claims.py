@@ -311,3 +311,22 @@ def test_corrections_of_one_treatment_at_the_same_time_all_count(desk: Desk, pat
         versions = stored_treatments.list_versions(session, treatment_id)
     assert [version.number for version in versions] == [1, 2, 3, 4, 5]
     desk.nothing_left()
+
+
+def test_a_mark_whose_answer_was_lost_is_the_same_mark_when_it_is_tried_again(desk: Desk, patient_id: UUID) -> None:
+    worker_id = desk.worker()
+    (claim,) = desk.claim(worker_id)
+    letter = desk.letter(claim)
+    number = desk.mark(worker_id, claim, letter)
+
+    def again(worker: UUID) -> int | None:
+        with desk.store.write("service", desk.clock.now()) as session:
+            mark = sends.Mark(claim, worker, letter.email_version, letter.content)
+            return sends.mark(session, [mark], again=True).get(claim.reminder_id)
+
+    assert again(worker_id) == number
+    assert again(desk.worker("another")) is None
+    desk.end(worker_id, claim, number, AttemptOutcome.ACCEPTED)
+    assert again(worker_id) is None
+    with desk.store.read() as session:
+        assert [attempt.number for attempt in sends.list_attempts(session, claim.reminder_id)] == [number]

@@ -83,6 +83,19 @@ def test_beside_others_only_a_worker_silent_for_a_minute_is_dead(desk: Desk, pat
     assert recovery.recover(desk.clinic, mine, everyone_else=False) == Recovered(given_back=1)
 
 
+def test_a_claim_this_process_forgot_is_given_back_after_minutes(desk: Desk, patient_id: UUID) -> None:
+    worker_id = desk.worker()
+    (claim,) = desk.claim(worker_id)
+    assert recovery.give_back_forgotten(desk.clinic, worker_id) == 0
+    desk.tick(minutes=6)
+    assert recovery.give_back_forgotten(desk.clinic, worker_id) == 1
+    assert desk.mark(worker_id, claim) is None  # remembered after all: too late
+    (again,) = desk.claim(worker_id)
+    desk.mark(worker_id, again)
+    desk.tick(minutes=6)
+    assert recovery.give_back_forgotten(desk.clinic, worker_id) == 0  # its content may be on the wire
+
+
 def erase_key(desk: Desk, patient_id: UUID) -> None:
     """Make one patient's record unreadable, as a fault would."""
     with desk.store.write("test", desk.clock.now()) as session:
