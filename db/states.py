@@ -325,6 +325,15 @@ class AttemptOutcome(Described):
     STOPPED = "stopped", "A stop came first: nothing was handed over."
 
 
+class ReportKind(Described):
+    """What a mail server reported about a message after ours had taken it."""
+
+    REFUSED = "refused", "It came back: the address refused it for good."
+    RETURNED = "returned", "It came back; the address is not blamed."
+    DELAYED = "delayed", "It has not arrived yet; it is still tried."
+    DELIVERED = "delivered", "It was delivered, or passed on to where no more is told."
+
+
 class GateState(Described):
     """The one switch before every send."""
 

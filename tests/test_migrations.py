@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 import db.follow_up
 import db.migrations
 import db.records
+import db.returned_mail
 import db.staff
 import db.turns
 from db.base import Base

@@ -4,6 +4,7 @@ from alembic import context
 
 import db.follow_up
 import db.records
+import db.returned_mail
 import db.staff
 import db.turns  # noqa: F401  (together they make the metadata complete)
 from db.base import Base

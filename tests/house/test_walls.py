@@ -17,8 +17,16 @@ MAY_IMPORT = {
     "bench": {*ROOMS, "bench", "service", "tests"},
 }
 OURS = {*ROOMS, "service", "tests"}
-PURE = ("scheduler/planning/", "scheduler/local_time.py", "scheduler/smtp_outcome.py")
+PURE = (
+    "scheduler/planning/",
+    "scheduler/local_time.py",
+    "scheduler/smtp_outcome.py",
+    "scheduler/received_parts.py",
+    "scheduler/delivery_report.py",
+)
+PURE_NAMES = tuple(f"{place.removesuffix('.py').rstrip('/').replace('/', '.')}." for place in PURE)
 ALONE = {
+    "imaplib": {"scheduler/bounce_mailbox.py"},
     "aiosmtplib": {"scheduler/mailer.py"},
     "apscheduler": {"scheduler/ticker.py"},
     "smtplib": set(),
@@ -50,7 +58,7 @@ def test_the_pure_files_know_the_standard_library_the_states_and_each_other() ->
         for name in imports(path):
             first = name.split(".")[0]
             fine = first in sys.stdlib_module_names or name.startswith("db.states.")
-            fine = fine or name.startswith(("scheduler.planning.", "scheduler.local_time.", "scheduler.smtp_outcome."))
+            fine = fine or name.startswith(PURE_NAMES)
             if not fine:
                 wrong.append(f"{path} imports {name}")
     assert wrong == []
