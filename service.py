@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from itertools import count
 from typing import Annotated
 
 import typer
@@ -17,8 +19,9 @@ from sqlalchemy.exc import OperationalError
 from commands import demo, library, lot, operate, patient, record_import, reminder, staff, treatment
 from commands.context import Door, print_error, print_line
 from commands.sending import print_due, print_sent
+from db.advisory import Presence
 from db.engine import Store, UnsafeDatabase, check_engine, make_engine
-from db.migrations import SchemaTooNew, current, head
+from db.migrations import SchemaTooNew, StillAtWork, current, head
 from db.migrations import migrate as migrate_schema
 from db.staff import AuditHead
 from db.vault import KeyRing, Vault, VaultError, read_key_file, write_key_file
@@ -36,6 +39,7 @@ from scheduler.sending_lock import SendingLock
 from scheduler.settings import Settings, load_settings
 
 CHECK_SECONDS = 1.0  # how often `run` looks whether one of its tasks has ended
+PRESENCE_EVERY = 10  # of these looks: far below the silence after which the database takes it for gone
 
 app = typer.Typer(
     name="aftercare",
@@ -117,7 +121,11 @@ def _keys(settings: Settings, engine: Engine) -> KeyRing:
 def migrate() -> None:
     """Bring the database schema to this program's; nothing is lost, and a second run changes nothing."""
     settings = load_settings()
+    lock = SendingLock(settings.lock_file)
+    if settings.database_url.startswith("sqlite"):
+        lock.take(_holder("migrate"))
     changed = migrate_schema(make_engine(settings.database_url))
+    lock.release()
     print_line(f"The schema is {head()} now." if changed else f"The schema is {head()} already.")
 
 
@@ -159,7 +167,9 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
         loop.add_signal_handler(number, asked, number)
     server: WebServer | None = None
     sender: Sender | None = None
+    presence = Presence(clinic.store.engine)
     try:
+        _be_present(presence, clinic)
         if web:
             host, port = clinic.settings.listen_address
             door = FrontDoor(clinic, asks_second_factor=asks_second_factor)
@@ -176,24 +186,43 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
             if first is not None:
                 print_line(f"Make the first account: http://{host}:{bound}/join/{first} (works once, for three days)")
             log().info("ready", host=host, port=bound)
-        await _until(stop, sender)
+        await _until(stop, sender, lambda: _be_present(presence, clinic))
     finally:
         if sender is not None:
             await sender.stop()
         if server is not None:
             await server.stop()
+        presence.release()
         log().info("stopped")
 
 
-async def _until(stop: asyncio.Event, sender: Sender | None) -> None:
-    """Wait for a stop; a task of the sender that died ends the service, so that whoever watches it notices."""
-    while not stop.is_set():
+async def _until(stop: asyncio.Event, sender: Sender | None, be_present: Callable[[], None]) -> None:
+    """Wait for a stop; a task of the sender that died, or a schema that changed, ends the service.
+
+    Whoever watches it notices.
+    """
+    for second in count(1):
         try:
             await asyncio.wait_for(stop.wait(), CHECK_SECONDS)
         except TimeoutError:
             broken = sender.broken() if sender else None
             if broken is not None:
                 raise broken from None
+        if stop.is_set():
+            return
+        if second % PRESENCE_EVERY == 0:
+            try:
+                await asyncio.to_thread(be_present)
+            except OperationalError as away:  # the next one tries again
+                log().warning("database_away", error=type(away).__name__)
+
+
+def _be_present(presence: Presence, clinic: Clinic) -> None:
+    """Say on PostgreSQL that we work with this schema, so that nobody changes it. Raises `Refused` when it was."""
+    if presence.keep():
+        found = current(clinic.store.engine)
+        if found != head():
+            raise Refused(f"the database has schema {found} now, this program works with {head()}: start the newer one")
 
 
 @app.command("send-due")
@@ -235,7 +264,7 @@ def main() -> None:
     except (InvalidInput, NeedsConfirmation) as wrong:
         print_error(str(wrong))
         sys.exit(2)
-    except (AftercareError, VaultError, UnsafeDatabase, SchemaTooNew) as failed:
+    except (AftercareError, VaultError, UnsafeDatabase, SchemaTooNew, StillAtWork) as failed:
         print_error(str(failed))
         sys.exit(1)
     except OperationalError as failed:

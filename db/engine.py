@@ -5,7 +5,7 @@ A store opens sessions that carry the vault and the actor, and writes the audit 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from db.vault import Vault
 
 SQLITE_BUSY_SECONDS = 30  # how long a writer waits for another; a clinic's longest import is far shorter
 POSTGRES_POOL = 10  # connections kept: three threads that send and the pages' threads; as many again for a rush
+CONNECT_SECONDS = 10  # how long a server that does not answer is waited for
 IDLE_TRANSACTION = "30s"  # PostgreSQL ends a transaction whose process has said nothing for so long
 SQLITE_PRAGMAS = {
     "journal_mode": "wal",
@@ -44,7 +45,12 @@ def make_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     engine = create_engine(
-        parsed, hide_parameters=True, pool_pre_ping=True, pool_size=POSTGRES_POOL, max_overflow=POSTGRES_POOL
+        parsed,
+        hide_parameters=True,
+        pool_pre_ping=True,
+        pool_size=POSTGRES_POOL,
+        max_overflow=POSTGRES_POOL,
+        connect_args={} if "connect_timeout" in parsed.query else {"connect_timeout": CONNECT_SECONDS},
     )
     event.listen(engine, "connect", _limit_idle_transactions)
     return engine
@@ -120,6 +126,12 @@ class Store:
             session.flush()
             audit.append_pending(session)
             session.commit()
+
+    def database_now(self) -> datetime:
+        """PostgreSQL's own clock, which all processes share."""
+        with self._reading.connect() as connection:
+            told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return told.astimezone(UTC)
 
     def renew_statistics(self) -> None:
         """Let the database count what is in its tables and indexes: after many rows came at once.

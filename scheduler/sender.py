@@ -16,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 
 from db import audit, gate, reminders
 from db.turns import take_turn
-from scheduler import recovery
+from scheduler import gate_watch, recovery, stop_journal
 from scheduler.clinic import Clinic
 from scheduler.clock import SystemClock
+from scheduler.database_clock import clock_off
 from scheduler.dispatcher import Carrier, Dispatcher
+from scheduler.errors import Refused
 from scheduler.freshness import Freshness
 from scheduler.logs import log
 from scheduler.mailer import Connection, Limits, RelaySettings
@@ -55,8 +57,15 @@ class Sender:
     async def open(self) -> None:
         """Register this worker and recover what a dead one left; nothing leaves yet."""
         clinic = self._clinic
+        off = await self._run(clock_off, clinic)
+        if off:
+            raise Refused(
+                f"this machine's clock and the database server's differ by {off.total_seconds():.0f} s: set both by "
+                "NTP. Processes that share the work judge by the clock whether another is still alive"
+            )
         relay = relay_of(clinic)
-        await self._run(recovery.check_start, clinic, relay is not None)
+        await self._run(gate_watch.check_start, clinic, relay is not None)
+        await self._run(stop_journal.replay_if_lost, clinic)
         self._worker_id = await self._run(self._register)
         await self._run(recovery.recover, clinic, self._worker_id, clinic.store.is_sqlite)
         recorder = Recorder(clinic, self._executor)
@@ -207,6 +216,10 @@ class Sender:
 
     def _write_beat(self, swept: bool) -> None:
         began = self._machine.boottime()
+        off = clock_off(self._clinic)
+        if off:  # no heartbeat: soon nothing more is sent, and the others take over
+            log().error("clock_differs_from_database", seconds=off.total_seconds())
+            return
         if self._worker_id is not None:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
                 gate.beat(session, self._worker_id, swept)
