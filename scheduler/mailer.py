@@ -27,17 +27,15 @@ from aiosmtplib import (
 )
 
 from scheduler import kill_points
-from scheduler.smtp_outcome import Break, Phase, RelayEffect, Reply, Verdict, classify, goes_on
-from scheduler.smtp_wire import check_address, wire_form
+from scheduler.smtp_exchange import Envelope, Exchange
+from scheduler.smtp_outcome import Break, Phase, Reply, Verdict, classify
+from scheduler.smtp_pipeline import TEXT_LIMIT, Pipeline
 
 CONNECT_LIMIT = 30.0  # for the connection, and again for the greeting; a dead host must not hold up the rest
 COMMAND_LIMIT = 60.0  # for the whole answer to one command, however slowly it drips
 FINAL_REPLY_LIMIT = 600.0  # RFC 5321 §4.5.3.2.6: a shorter wait after the dot makes duplicates
 QUIT_LIMIT = 5.0  # nothing depends on the answer
 IDLE_LIMIT = 30.0  # after this long unused, a connection is asked whether it still lives
-
-# Only a relay with a rare bug sends more than this; the text is kept with the attempt.
-_TEXT_LIMIT = 1000
 
 Security = Literal["starttls", "tls", "none"]
 
@@ -90,7 +88,8 @@ def is_loopback(host: str) -> bool:
 class Connection:
     """One connection, used by one task at a time, for any number of messages.
 
-    For each message: `ensure_open`, `envelope`, then either `content` or `abandon`; at the end `close`. A cancellation
+    For each message: `ensure_open`, `envelope`, then either `content` or `abandon`; at the end `close`. The library
+    connects, encrypts, logs in and says QUIT; in between its transport is lent to a `Pipeline`. A cancellation
     goes through after the connection was dropped; the caller treats a message whose `content` was under way as unknown,
     because its mark is durable and no verdict came.
     """
@@ -102,7 +101,7 @@ class Connection:
         self._limits = limits or Limits()
         self._trust = trust
         self._smtp = self._client()
-        self._last_used = 0.0
+        self._exchange: Exchange | None = None
 
     def _client(self) -> SMTP:
         # start_tls=False stops the library from upgrading, or not, by itself: open() insists on it step by step.
@@ -119,12 +118,17 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """Whether the connection stands as far as this side can know."""
-        return self._smtp.is_connected
+        return self._exchange is not None and self._exchange.is_usable
+
+    @property
+    def takes_groups(self) -> bool:
+        """Whether the server lets commands travel in one go: only then is an envelope announced."""
+        return self._exchange is not None and self._exchange.takes_groups
 
     @property
     def idle_seconds(self) -> float:
-        """Seconds since the server last answered."""
-        return asyncio.get_running_loop().time() - self._last_used
+        """Seconds since the server last answered; 0 while nothing is open."""
+        return self._exchange.idle_seconds if self._exchange is not None else 0.0
 
     async def ensure_open(self) -> None:
         """Make the connection usable for the next message; a stale one is replaced and costs no attempt.
@@ -132,9 +136,7 @@ class Connection:
         Raises `RelayTrouble` like `open`.
         """
         if self.is_open and self.idle_seconds > self._limits.idle:
-            seen = await self._command(b"NOOP")
-            if not isinstance(seen, Reply) or not 200 <= seen.code <= 299:
-                self._drop()
+            await self._open_exchange.ask_for_life()
         if not self.is_open:
             await self.open()
 
@@ -155,6 +157,7 @@ class Connection:
             await self._greet()
         if self._relay.username is not None:
             await self._log_in(self._relay.username, self._relay.password or "")
+        self._lend()
         kill_points.reach("after_auth")
 
     async def envelope(self, sender: str, recipient: str) -> Verdict | None:
@@ -162,50 +165,25 @@ class Connection:
 
         Raises `ValueError` before anything is written for an address that `check_address` refuses.
         """
-        check_address(sender)
-        check_address(recipient)
-        # No SIZE: a message too big for the server is then refused by itself, at the end of its content, and does not
-        # look like a refusal of our sender.
-        for phase, command in ((Phase.MAIL, f"MAIL FROM:<{sender}>"), (Phase.RCPT, f"RCPT TO:<{recipient}>")):
-            seen = await self._command(command.encode("ascii"))
-            if not isinstance(seen, Reply) or not goes_on(phase, seen):
-                return await self._refused(phase, seen)
-        kill_points.reach("after_rcpt")
-        return None
+        return await self._open_exchange.envelope((sender, recipient))
 
-    async def content(self, message: bytes, on_354: Callable[[], bool | None] | None = None) -> Verdict:
-        """Hand the message over and say what became of it.
-
-        `on_354` is a last look before the first byte of content: when it returns False nothing is written, the
-        connection is dropped (RFC 5321 §4.1.1.4: without the dot there is no message) and the verdict is `not_sent`.
-        What it raises goes through after the same. Raises `ValueError` before DATA if `wire_form` does.
-        """
-        octets = wire_form(message)
-        seen = await self._command(b"DATA")
-        if not isinstance(seen, Reply) or not goes_on(Phase.DATA, seen):
-            return await self._refused(Phase.DATA, seen)
-        kill_points.reach("after_354")
-        try:
-            if on_354 is not None and on_354() is False:
-                self._drop()
-                return classify(Phase.DATA, Break.CANCELLED)
-            return await self._hand_over(octets)
-        except BaseException:
-            self._drop()
-            raise
+    async def content(
+        self, message: bytes, on_354: Callable[[], bool | None] | None = None, then: Envelope | None = None
+    ) -> Verdict:
+        """Hand the message over and say what became of it: see `Exchange.content`."""
+        return await self._open_exchange.content(message, on_354, then)
 
     async def abandon(self) -> None:
         """Take back an envelope. A server that does not answer well to that loses the connection, nothing else."""
         if self.is_open:
-            seen = await self._command(b"RSET")
-            if not isinstance(seen, Reply) or not 200 <= seen.code <= 299:
-                self._drop()
+            await self._open_exchange.abandon()
 
     async def close(self) -> None:
         """Say QUIT and close; what the server does about it changes nothing."""
         try:
             if self.is_open:
                 kill_points.reach("in_quit")
+                self._take_back()
                 with suppress(SMTPException, OSError):
                     await self._smtp.quit(timeout=self._limits.quit)
         finally:
@@ -232,7 +210,7 @@ class Connection:
         try:
             await self._smtp.ehlo(timeout=self._limits.command)
         except SMTPHeloError as error:
-            if error.code not in (500, 502, 504) or not self.is_open:
+            if error.code not in (500, 502, 504) or not self._smtp.is_connected:
                 raise
             await self._smtp.helo(timeout=self._limits.command)
 
@@ -276,58 +254,33 @@ class Connection:
     def _check_in_step(self, phase: Phase) -> None:
         if self._has_left_over():
             raise self._trouble(phase, Break.MALFORMED)
-        self._last_used = asyncio.get_running_loop().time()
 
     def _trouble(self, phase: Phase, seen: Reply | Break) -> RelayTrouble:
         self._drop()
         return RelayTrouble(classify(phase, seen))
 
-    async def _command(self, command: bytes) -> Reply | Break:
-        """Send one command; its answer, or why there is none (the connection is dropped then)."""
-        try:
-            response = await self._smtp.execute_command(command, timeout=self._limits.command)
-        except (SMTPException, OSError) as error:
-            self._drop()
-            return _seen(error)
-        except BaseException:
-            self._drop()
-            raise
-        if self._has_left_over():
-            self._drop()
-            return Break.MALFORMED
-        self._last_used = asyncio.get_running_loop().time()
-        return _reply(response)
+    @property
+    def _open_exchange(self) -> Exchange:
+        if self._exchange is None:
+            raise RuntimeError("the connection is not open")
+        return self._exchange
 
-    async def _refused(self, phase: Phase, seen: Reply | Break) -> Verdict:
-        """The verdict on a no before any content; the envelope is taken back, and the first answer stands."""
-        verdict = classify(phase, seen)
-        if verdict.relay is RelayEffect.RECONNECT:
-            self._drop()
-        else:
-            await self.abandon()
-        return verdict
+    def _lend(self) -> None:
+        """Let an exchange speak and hear from here on; the library only holds the transport."""
+        transport = self._smtp.transport
+        if not isinstance(transport, asyncio.Transport):
+            raise self._trouble(Phase.EHLO, Break.CLOSED)
+        pipe = Pipeline(transport)
+        transport.set_protocol(pipe)
+        groups = self._smtp.supports_extension("pipelining")
+        self._exchange = Exchange(pipe, self._limits.command, self._limits.final_reply, groups)
 
-    async def _hand_over(self, octets: bytes) -> Verdict:
-        protocol = self._smtp.protocol
-        if protocol is None or not protocol.is_connected:
-            return classify(Phase.DATA, Break.CLOSED)
-        # From here on the content may have left. Nothing may be awaited between write and read_response: until the
-        # latter runs, the library throws away what arrives.
-        if kill_points.is_armed("half_content"):
-            protocol.write(octets[: len(octets) // 2])
-            kill_points.reach("half_content")
-        protocol.write(octets)
-        kill_points.reach("dot_written")
-        try:
-            seen: Reply | Break = _reply(await protocol.read_response(timeout=self._limits.final_reply))
-        except (SMTPException, OSError) as error:
-            seen = _seen(error)
-        verdict = classify(Phase.CONTENT, seen)
-        # `read_response` leaves the connection open after a 421, a malformed reply or its own timeout.
-        if verdict.relay is RelayEffect.RECONNECT or self._has_left_over():
-            self._drop()
-        self._last_used = asyncio.get_running_loop().time()
-        return verdict
+    def _take_back(self) -> None:
+        """Let the library speak again, to say QUIT."""
+        transport, protocol = self._smtp.transport, self._smtp.protocol
+        if isinstance(transport, asyncio.Transport) and protocol is not None:
+            transport.set_protocol(protocol)
+        self._exchange = None
 
     def _has_left_over(self) -> bool:
         """Whether the server said more than it was asked: the library would take that for its next answer."""
@@ -339,6 +292,7 @@ class Connection:
         transport = self._smtp.transport
         if isinstance(transport, asyncio.WriteTransport):
             transport.abort()
+        self._exchange = None
         self._smtp.close()
 
 
@@ -355,7 +309,7 @@ def _literal(address: str) -> str:
 def _reply(response: SMTPResponse) -> Reply:
     # The library decodes with surrogateescape; what is stored must be text.
     text = response.message.encode("utf-8", "replace").decode("utf-8")
-    return Reply(response.code, text[:_TEXT_LIMIT])
+    return Reply(response.code, text[:TEXT_LIMIT])
 
 
 def _seen(error: Exception) -> Reply | Break:
