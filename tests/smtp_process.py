@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer to content")
     parser.add_argument("--greylist", type=int, default=0, help="how often each recipient is put off first")
     parser.add_argument("--no-pipelining", action="store_true", help="do not offer PIPELINING (RFC 2920)")
+    parser.add_argument("--unsynced", action="store_true", help="the ledger's lines may wait in the system's memory")
     given = parser.parse_args()
     asyncio.run(_serve(given))
 
@@ -58,6 +59,7 @@ async def _serve(given: argparse.Namespace) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     server = SmtpServer(
         ledger=given.ledger,
+        synced=not given.unsynced,
         folder=given.folder,
         delay=given.delay,
         greylist=given.greylist,
