@@ -31,6 +31,7 @@ from db.records import Treatment
 from db.states import EventKind, Past
 from scheduler import events, plan_words, treatments
 from scheduler.clinic import Clinic
+from scheduler.planning.patient_plan import PatientPlan
 from scheduler.treatments import TreatmentForm
 
 app = typer.Typer(help="Treatments: enter, list, show, move, reassign, cancel.", no_args_is_help=True)
@@ -137,7 +138,7 @@ def move(
     """Correct when a treatment was done: shows what will change, asks, then moves what is unsent."""
     clinic = clinic_of(context)
     found = read_id(treatment_id, "treatment")
-    for line in plan_words.changes(treatments.preview_move(clinic, found, at, zone)) or ["No reminder changes."]:
+    for line in _changes(clinic, treatments.preview_move(clinic, found, at, zone)) or ["No reminder changes."]:
         print_line(line)
     confirm("Move the treatment?", yes)
     treatments.move(clinic, actor(by), found, at, zone, reason)
@@ -189,8 +190,9 @@ def add_event(
     by: By = None,
 ) -> None:
     """Record what happened in a care plan; prints the event's id and what changed."""
+    clinic = clinic_of(context)
     event_id, result = events.record(
-        clinic_of(context),
+        clinic,
         actor(by),
         read_id(treatment_id, "treatment"),
         read_word(kind, EventKind, "kind"),
@@ -199,15 +201,16 @@ def add_event(
         read_pairs(field or []),
     )
     print_line(str(event_id))
-    for line in plan_words.changes(result):
+    for line in _changes(clinic, result):
         print_line(line)
 
 
 @event_app.command("retract")
 def retract_event(context: typer.Context, event_id: str, reason: Reason, by: By = None) -> None:
     """Take back an event that was entered wrongly; it stays readable and no longer counts."""
-    result = events.retract(clinic_of(context), actor(by), read_id(event_id, "event"), reason)
-    for line in plan_words.changes(result) or ["Retracted; no reminder changes."]:
+    clinic = clinic_of(context)
+    result = events.retract(clinic, actor(by), read_id(event_id, "event"), reason)
+    for line in _changes(clinic, result) or ["Retracted; no reminder changes."]:
         print_line(line)
 
 
@@ -231,6 +234,11 @@ def plan(
                 print_line(f"question: {question.kind.sentence} ({question.step} {question.occurrence})")
     if not lines:
         print_line("The plan has no reminders.")
+
+
+def _changes(clinic: Clinic, result: PatientPlan) -> list[str]:
+    with clinic.store.read() as session:
+        return plan_words.changes(session, clinic, result)
 
 
 def _plan_json(session: Session, clinic: Clinic, treatment: Treatment, lines: list[plan_words.Line]) -> dict[str, Any]:

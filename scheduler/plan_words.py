@@ -15,6 +15,7 @@ from db.states import Audience, Reason, ReminderState
 from scheduler.clinic import Clinic
 from scheduler.planning.patient_plan import PatientPlan
 from scheduler.planning.protocol import Anchor, Span, Step
+from scheduler.subjects import Titles
 
 _ANCHORS = {
     Anchor.TREATMENT: "the treatment",
@@ -117,25 +118,30 @@ def span_in_words(span: Span) -> str:
     return ""
 
 
-def changes(result: PatientPlan) -> list[str]:
-    """What a replanning would change, a sentence each."""
-    lines = []
+def changes(session: Session, clinic: Clinic, result: PatientPlan) -> list[str]:
+    """What a replanning changes, a sentence for each message, the earliest as it will be first."""
+    titles, today = Titles(session, clinic), clinic.clock.now().date()
+    lines: list[tuple[datetime, str]] = []
     for change in result.difference.changes:
-        name = f"{change.row.step} {change.row.occurrence}"
-        if change.timing is not None and change.timing.due_at != change.row.due_at:
-            before = datetime.fromisoformat(change.row.due_local)
+        row, parts = change.row, []
+        before = after = datetime.fromisoformat(row.due_local)
+        title, audience = titles.of(row.plan_id, row.step, row.occurrence, change.basis or row.basis)
+        if change.timing is not None and change.timing.due_at != row.due_at:
             after = change.timing.due_local
-            lines.append(f"{name}: {before:%a %d %b %Y %H:%M} -> {after:%a %d %b %Y %H:%M}")
-        if change.verdict.state is not change.row.state or change.verdict.reason is not change.row.reason:
-            reason = f": {change.verdict.reason.sentence}" if change.verdict.reason else ""
-            lines.append(f"{name}: {STATE_WORDS[change.verdict.state]}{reason}")
+            parts.append(f"from {in_words(before, today)} to {in_words(after, today)}")
+        if (change.verdict.state, change.verdict.reason) != (row.state, row.reason):
+            parts.append(stands_in_words(change.verdict.state, change.verdict.reason, audience))
+        if parts:
+            lines.append((after, f"{title}: {'; '.join(parts)}"))
     for new in result.difference.inserts:
-        state = STATE_WORDS[new.verdict.state]
-        lines.append(
-            f"{new.item.step.key} {new.item.occurrence}: new, {new.timing.due_local:%a %d %b %Y %H:%M}, {state}"
-        )
-    lines += [f"{question.step} {question.occurrence}: {question.kind.sentence}" for question in result.ask]
-    return lines
+        item, due = new.item, new.timing.due_local
+        title, audience = titles.of(item.plan.id, item.step.key, item.occurrence, item.basis)
+        state = stands_in_words(new.verdict.state, new.verdict.reason, audience)
+        lines.append((due, f"{title}: new, {in_words(due, today)}; {state}"))
+    asked = [
+        f"{titles.of(ask.plan_id, ask.step, ask.occurrence, ask.told)[0]}: {ask.kind.sentence}" for ask in result.ask
+    ]
+    return [line for _, line in sorted(lines)] + asked
 
 
 def _count(number: int, unit: str) -> str:

@@ -6,10 +6,14 @@ The finished subject, with her values, is made in `scheduler.compose`.
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
 
 from db.follow_up import CarePlan, PlanQuestion, Reminder
 from db.states import Audience
 from scheduler import dates
+from scheduler.clinic import Clinic
 from scheduler.library import Shelf
 from scheduler.message_source import EXPRESSION, parse_source
 from scheduler.planning.protocol import Anchor, Protocol, Step
@@ -50,6 +54,25 @@ def title_of_row(shelf: Shelf, plan: CarePlan, row: Reminder | PlanQuestion, lan
         return row.template.replace("_", " ") if isinstance(row, Reminder) else row.step
     basis = row.basis if isinstance(row, Reminder) else row.told
     return title_of(shelf, protocol, step, language, row.occurrence, basis)
+
+
+class Titles:
+    """What messages are called in sentences: subjects in quotes, lines for staff as they stand; for one reading."""
+
+    def __init__(self, session: Session, clinic: Clinic) -> None:
+        self._session = session
+        self._shelf = clinic.library.shelf(session)
+        self._language = clinic.settings.clinic_language
+
+    def of(self, plan_id: UUID, step_key: str, occurrence: int, basis: str | None) -> tuple[str, Audience]:
+        """The title of one message and for whom it is; its step's key when its step is gone from a draft."""
+        plan = self._session.get_one(CarePlan, plan_id)
+        protocol = self._shelf.get(plan.protocol_version_id).protocol
+        step = next((step for step in protocol.steps if step.key == step_key), None)
+        if step is None:
+            return step_key.replace("-", " "), Audience.PATIENT
+        title = title_of(self._shelf, protocol, step, self._language, occurrence, basis)
+        return (title if step.audience is Audience.STAFF else f"“{title}”"), step.audience
 
 
 def staff_line(template: str) -> str:

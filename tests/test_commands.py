@@ -196,14 +196,14 @@ def test_an_event_prints_its_id_and_what_changed(terminal: Terminal, treatment_i
     booked = ("--kind", "review_booked", "--at", "2026-12-08T14:00", "--field", "place=Room 2")
     said = terminal.ok("event", "add", treatment_id, *booked)
     event_id = str(UUID(said.lines[0]))
-    assert said.lines[1:] == ["visit-in-3-days 1: new, Sat 05 Dec 2026 10:00, will be sent"]
+    assert said.lines[1:] == ["“Your visit on Tuesday 8 December”: new, Sat 5 December, 10:00; will be sent"]
     shown = terminal.ok("treatment", "show", treatment_id, "--json").json["events"]
     assert [(each["id"], each["kind"], each["at"], each["fields"]) for each in shown] == [
         (event_id, "review_booked", "2026-12-08T14:00:00Z", {"place": "Room 2"})
     ]
     assert terminal.ok("plan", treatment_id, "--json").json["reviews"][0]["visit_at"] == "2026-12-08T14:00:00Z"
     said = terminal.ok("event", "retract", event_id, "--reason", "Wrong patient.")
-    assert said.lines == ["visit-in-3-days 1: cancelled: What it was for no longer applies."]
+    assert said.lines == ["“Your visit on Tuesday 8 December”: cancelled: What it was for no longer applies."]
     assert terminal.ok("treatment", "show", treatment_id, "--json").json["events"][0]["retracted"] is True
 
 
@@ -211,7 +211,7 @@ def test_moving_shows_what_will_change_and_needs_a_yes(terminal: Terminal, treat
     before = terminal.ok("reminders", "--json").json
     said = terminal.run("treatment", "move", treatment_id, "--at", "2026-11-24T10:30")
     assert said.code == 2
-    assert "next-session 1: Mon 21 Dec 2026 10:00 -> Tue 22 Dec 2026 10:00" in said.lines
+    assert "“Please choose a time”: from Mon 21 December, 10:00 to Tue 22 December, 10:00" in said.lines
     assert said.err == "Move the treatment?\nNothing was changed. Say --yes to do it.\n"
     assert terminal.ok("reminders", "--json").json == before
     said = terminal.ok("treatment", "move", treatment_id, "--at", "2026-11-24T10:30", "--yes", "--reason", "Misread.")

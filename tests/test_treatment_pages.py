@@ -100,7 +100,7 @@ async def test_what_a_corrected_date_changes_is_shown_before_it_is_saved(work: A
     with work.desk.unchanged(but=TRAIL):
         shown = words(await work.rosa.post(f"{page}/move", data))
         assert "What will change" in shown
-        assert "Mon 14 Dec 2026 09:00 -> Fri 11 Dec 2026 09:00" in shown
+        assert "from Mon 14 December, 09:00 to Fri 11 December, 09:00" in shown
     assert place(await work.rosa.post(f"{page}/move", {**data, "sure": "yes"})).endswith("done=treatment-moved")
     assert work.desk.row("no-review-yet").due_local == "2026-12-11T09:00:00"
     same = await work.rosa.post(f"{page}/move", data)

@@ -10,6 +10,7 @@ from db.follow_up import Reminder
 from db.states import CarePlanStatus, EventKind, Past, ReminderState, TreatmentStatus
 from scheduler import plan_words, treatments
 from scheduler.errors import InvalidInput, NotFound, Refused
+from scheduler.planning.patient_plan import PatientPlan
 from scheduler.treatments import TreatmentForm
 from tests.clinic import COURSE, STAFF, Desk
 from tests.people import AMINA, BEATRIX, ESME
@@ -224,19 +225,25 @@ def test_an_error_before_the_commit_leaves_neither_treatment_nor_plan(
 # moving
 
 
+def changes(desk: Desk, result: PatientPlan) -> list[str]:
+    """What a replanning changes, in words."""
+    with desk.store.read() as session:
+        return plan_words.changes(session, desk.clinic, result)
+
+
 def test_moving_shows_what_will_change_and_then_does_just_that(desk: Desk) -> None:
     patient_id = desk.enter()
     treatment_id = desk.treat(patient_id).treatment_id
     before = {row.step: row for row in desk.rows()}
     with desk.unchanged():
-        shown = plan_words.changes(treatments.preview_move(desk.clinic, treatment_id, "2026-11-24T11:00"))
+        shown = changes(desk, treatments.preview_move(desk.clinic, treatment_id, "2026-11-24T11:00"))
     assert shown == [
-        "after-visit 1: Mon 23 Nov 2026 17:00 -> Tue 24 Nov 2026 17:00",
-        "no-review-yet 1: Mon 14 Dec 2026 09:00 -> Tue 15 Dec 2026 09:00",
-        "next-session 1: Mon 21 Dec 2026 10:00 -> Tue 22 Dec 2026 10:00",
+        "“After your visit”: from Mon 23 November, 17:00 to Tue 24 November, 17:00",
+        "Ring her: from Mon 14 December, 09:00 to Tue 15 December, 09:00",
+        "“Please choose a time”: from Mon 21 December, 10:00 to Tue 22 December, 10:00",
     ]
     done = treatments.move(desk.clinic, STAFF, treatment_id, "2026-11-24T11:00", reason="Read from the wrong line.")
-    assert plan_words.changes(done) == shown
+    assert changes(desk, done) == shown
     after = {row.step: row for row in desk.rows()}
     assert {step: (row.id, row.message_id, row.generation) for step, row in after.items()} == {
         step: (row.id, row.message_id, row.generation) for step, row in before.items()

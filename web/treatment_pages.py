@@ -138,7 +138,9 @@ def move(request: Request, treatment_id: UUID) -> Response:
             raise InvalidInput("reason: say why the date was wrong")
         if form.sure != "yes":
             say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
-            changes = plan_words.changes(treatments.preview_move(clinic, treatment_id, at))
+            moved = treatments.preview_move(clinic, treatment_id, at)
+            with clinic.store.read() as session:
+                changes = plan_words.changes(session, clinic, moved)
             return _move(request, treatment_id, filled(form), [say.discreet(line) for line in changes])
         treatments.move(clinic, me.actor, treatment_id, at, reason=form.reason)
     except InvalidInput as wrong:
