@@ -42,6 +42,7 @@ coverage: install-dev ## Run the tests and show branch coverage of scheduler/ an
 	$(PY) -m coverage report
 
 screens: install-dev ## Take the pictures of docs/screens again, in a real Chromium
+	rm -rf docs/screens
 	AFTERCARE_SCREENS=docs/screens $(PY) -m pytest -q tests/stories
 
 # Installs a lock unless its stamp, named after the lock's SHA-256, is there. The launcher finds its checkout by itself.

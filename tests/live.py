@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Page, Playwright
 
-from db.states import Role
+from db.gate import beat
+from db.states import Role, SetupStep
+from scheduler import first_days
 from scheduler.clinic import Clinic
 from tests.clinic import Desk
 from tests.staffed import Account, Staffed
@@ -30,8 +32,8 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--lang=en-GB",  # else fields for dates are drawn as in the United States
 )
+HIGHEST = 1100  # pixels of a picture: what is below says little more, and the pictures are kept with the code
 # axe-core 4.14.1, Mozilla Public License 2.0 (`tests/vendor/axe-LICENSE.txt`); a test holds the file to its hash.
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 # Violations of the page's policy, gathered before any script of ours runs.
@@ -51,7 +53,9 @@ def find_chromium() -> str | None:
 
 def launch(playwright: Playwright) -> Browser:
     """Start it; Debian's needs to be told where it is."""
-    return playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
+    # Its language decides how it draws fields for dates.
+    there = {**os.environ, "LANG": "en_GB.UTF-8", "LANGUAGE": "en_GB"}
+    return playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS), env=there)
 
 
 class Live:
@@ -92,15 +96,25 @@ class Live:
         """A clinician who is a manager too."""
         return self.staffed.hire("dana", Role.CLINICIAN, Role.MANAGER, email="dana@example.org")
 
+    def settle(self) -> None:
+        """Say that all is done that has to be done before the first real message."""
+        for step in SetupStep:
+            first_days.mark(self.clinic, "staff:dana", step)
+
     def go(self, page: Page, path: str) -> None:
-        """Open a page of the clinic."""
+        """Open a page of the clinic, whose sending process has just looked for what is due."""
+        worker_id = self.desk.worker("the sending process")
+        with self.clinic.store.write("service", self.desk.clock.now()) as session:
+            beat(session, worker_id, swept=True)
         page.goto(f"{self.base}{path}")
 
     def shot(self, page: Page, name: str) -> None:
         """Keep what is seen; it has to be readable by everybody."""
         self.faults += found_by_axe(page)
         self.screens.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=self.screens / f"{name}.png", full_page=True, animations="disabled")
+        high = min(page.evaluate("document.documentElement.scrollHeight"), HIGHEST)
+        clip: FloatRect = {"x": 0, "y": 0, "width": page.evaluate("innerWidth"), "height": high}
+        page.screenshot(path=self.screens / f"{name}.png", full_page=True, clip=clip, animations="disabled")
 
     def _look(self, page: Page, kind: str, text: str) -> None:
         # An answer of 4xx to a wrong form is meant; everything else that a console calls an error is not.

@@ -71,7 +71,7 @@ async def test_a_new_patient_is_entered_in_one_form(work: AtWork) -> None:
     treatment_id = work.desk.audit("treatment.added")[0]["subject_id"]
     assert place(answer) == f"/treatments/{treatment_id}?done=entered"
     page = await seen(work.rosa, f"/treatments/{treatment_id}?done=entered")
-    assert "Saved. Nothing leaves before 09:10. Undo the entry" in page
+    assert "Nothing leaves before 09:10. Undo the entry" in page
     assert "Ines Moreau · today 08:30" in page
     assert "two-week · booked for Tuesday 8 December 14:00" in page
     again = await work.rosa.post(NEW, data)

@@ -38,7 +38,7 @@ def qr_code(secret: str, login: str) -> str:
     address = pyotp.TOTP(secret).provisioning_uri(name=login, issuer_name="Aftercare")
     out = io.BytesIO()
     segno.make(address, error="m", micro=False).save(
-        out, kind="svg", scale=4, border=3, dark="#000", light="#fff", xmldecl=False, svgns=True, omitsize=False
+        out, kind="svg", scale=4, border=3, dark="#000", light="#fff", xmldecl=False, svgns=True, omitsize=True
     )
     return out.getvalue().decode()
 

@@ -31,6 +31,8 @@ def settings_of(folder: Path) -> dict[str, str]:
         "SENDER_ADDRESS": "post@example.org",
         "SENDER_NAME": "Harbour 12",
         "REPLY_TO": "desk@example.org",
+        "SMTP_HOST": "mail.example.org",  # nothing is sent: what the sender does is done by hand
+        "ALERT_ADDRESS": "alarms@example.org",
     }
     return {f"AFTERCARE_{name}": value for name, value in told.items()}
 
