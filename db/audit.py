@@ -8,11 +8,11 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from sqlalchemy import and_, insert, select, update
@@ -24,6 +24,16 @@ from db.staff import AuditEvent, AuditHead
 LATEST = 20_000  # events a day's list looks back over; a busy clinic makes fewer in a day
 TELL_EVERY = 2_000  # events between two words about progress, and loaded at once
 FIRST_MAC = b"\0" * 32
+
+
+class Noted(TypedDict):
+    """An event noted in a session, before it is chained."""
+
+    action: str
+    subject: str | None
+    subject_id: str | None
+    patient_id: UUID | None
+    fields: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,16 @@ def record(
     )
 
 
+def list_pending(session: Session) -> list[Noted]:
+    """The events noted in this session and not chained yet."""
+    pending: list[Noted] = session.info.get("audit", [])
+    return pending
+
+
 def append_pending(session: Session) -> None:
     """Chain the events noted in this session, locking the head last."""
-    pending: list[dict[str, Any]] = session.info.pop("audit", [])
+    pending = list_pending(session)
+    session.info.pop("audit", None)
     if not pending:
         return
     key = vault_of(session).ring.audit
@@ -79,6 +96,37 @@ def list_events(session: Session, patient_id: UUID | None = None, limit: int = 2
     query = select(AuditEvent).order_by(AuditEvent.number.desc()).limit(limit)
     if patient_id is not None:
         query = query.where(AuditEvent.patient_id == patient_id)
+    return list(session.scalars(query))
+
+
+def find_latest(session: Session, action: str) -> AuditEvent | None:
+    """The newest event of an action, or None."""
+    query = select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.number.desc())
+    return session.scalar(query.limit(1))
+
+
+def find_known(session: Session, told: Sequence[tuple[UUID, datetime, str]]) -> set[tuple[UUID, datetime, str]]:
+    """Of these (patient, instant, action) those that the trail has."""
+    query = select(AuditEvent.patient_id, AuditEvent.at, AuditEvent.action).where(
+        AuditEvent.patient_id.in_({one[0] for one in told}), AuditEvent.at.in_({one[1] for one in told})
+    )
+    return {(row[0], row[1], row[2]) for row in session.execute(query) if row[0] is not None} & set(told)
+
+
+def find_subjects(session: Session, action: str, subject_ids: Sequence[str]) -> set[str]:
+    """Of these subjects those of which the trail has an event with that action."""
+    query = select(AuditEvent.subject_id).where(AuditEvent.action == action, AuditEvent.subject_id.in_(subject_ids))
+    return {found for found in session.scalars(query) if found is not None}
+
+
+def find_last(session: Session) -> AuditEvent | None:
+    """The newest event, or None."""
+    return session.scalar(select(AuditEvent).order_by(AuditEvent.number.desc()).limit(1))
+
+
+def list_of_action(session: Session, action: str) -> list[AuditEvent]:
+    """All events of an action that is rare, the first first."""
+    query = select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.number)
     return list(session.scalars(query))
 
 
@@ -174,13 +222,18 @@ def _mac(key: bytes, row: dict[str, Any]) -> bytes:
     return hmac.new(key, json.dumps(told, ensure_ascii=False).encode(), hashlib.sha256).digest()
 
 
+def anchored_number(line: str) -> int:
+    """The number of the event that a line of the anchor file is about; -1 when it is no such line."""
+    try:
+        return int(json.loads(line)["number"])
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
 def _anchor_lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.exists():
         for line in path.read_text().splitlines():
-            try:
-                yield int(json.loads(line)["number"]), line
-            except (ValueError, KeyError, TypeError):
-                yield -1, line
+            yield anchored_number(line), line
 
 
 def _read_anchors(key: bytes, path: Path, findings: list[ChainFinding]) -> dict[int, bytes]:

@@ -3,7 +3,7 @@
 A store opens sessions that carry the vault and the actor, and writes the audit chain before each commit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,10 @@ SQLITE_PRAGMAS = {
     "synchronous": 2,  # FULL: under NORMAL the last commits may vanish at power loss, and a lost mark is a second mail
     "foreign_keys": 1,
 }
+
+
+# Told the audit events of each transaction before it commits; what it raises keeps the transaction from committing.
+BeforeCommit = Callable[[Sequence[audit.Noted], datetime], None]
 
 
 class UnsafeDatabase(Exception):
@@ -96,9 +100,10 @@ def check_engine(engine: Engine) -> None:
 class Store:
     """Opens sessions. `read` never changes anything; `write` is one transaction with its audit events."""
 
-    def __init__(self, engine: Engine, vault: Vault) -> None:
+    def __init__(self, engine: Engine, vault: Vault, before_commit: BeforeCommit | None = None) -> None:
         self.engine = engine
         self.vault = vault
+        self.before_commit = before_commit
         self._reading = engine.execution_options(postgresql_readonly=True)  # on SQLite: see _begin_sqlite
         self._writing = engine.execution_options(writes=True)
 
@@ -124,6 +129,8 @@ class Store:
             session.begin()
             yield session
             session.flush()
+            if self.before_commit is not None:
+                self.before_commit(audit.list_pending(session), at)
             audit.append_pending(session)
             session.commit()
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from db import audit, reminders
 from db.engine import actor_of, instant_of
 from db.follow_up import Gate, Worker
-from db.states import GateState
+from db.states import GateCause, GateState
 from db.types import new_id
 
 
@@ -19,16 +20,46 @@ def get_gate(session: Session) -> Gate:
     return session.scalars(select(Gate)).one()
 
 
-def close_gate(session: Session, reason: str) -> None:
-    """Let nothing leave until it is released."""
-    _set(session, GateState.CLOSED, reason)
+def lock_gate(session: Session) -> Gate:
+    """The one gate row, locked: marks wait until this transaction ends."""
+    return session.scalars(select(Gate).with_for_update().execution_options(populate_existing=True)).one()
+
+
+def close_gate(session: Session, reason: str, cause: GateCause = GateCause.HOLD) -> None:
+    """Let nothing leave until it is released. Of two causes the weightier stays, and both reasons are shown."""
+    row = lock_gate(session)
+    if row.cause is not None and row.reason and row.reason != reason:
+        if is_weightier(row.cause, cause):
+            reason, cause = f"{row.reason}; and also: {reason}", row.cause
+        elif is_weightier(cause, row.cause):
+            reason = f"{reason}; it was stopped before: {row.reason}"
+    _set(session, GateState.CLOSED, reason, cause)
     audit.record(session, "gate.closed", "gate", fields=["state", "reason"])
 
 
 def open_gate(session: Session) -> None:
-    """Let messages leave again."""
-    _set(session, GateState.OPEN, None)
+    """Let messages leave again; what closed it is forgotten."""
+    _set(session, GateState.OPEN, None, None, restored_from=None, restored_at=None)
     audit.record(session, "gate.opened", "gate", fields=["state"])
+
+
+def is_weightier(one: GateCause, other: GateCause | None) -> bool:
+    """Whether one cause outweighs another, or there is no other."""
+    order = list(GateCause)
+    return other is None or order.index(one) > order.index(other)
+
+
+def note_restore(session: Session, backup_at: datetime) -> None:
+    """Remember the instant of the backup that was put back, until the gate is released."""
+    session.execute(update(Gate).values(restored_from=backup_at, restored_at=instant_of(session)))
+
+
+def set_installation(session: Session, installation_id: UUID, attempts_given: int) -> None:
+    """Say which installation this database belongs to, and how many attempt numbers were given out at least."""
+    row = lock_gate(session)
+    row.installation_id = installation_id
+    row.last_attempt = max(row.last_attempt, attempts_given)
+    session.flush()
 
 
 def remember_relay(session: Session) -> None:
@@ -36,10 +67,9 @@ def remember_relay(session: Session) -> None:
     session.execute(update(Gate).where(Gate.used_relay.is_(False)).values(used_relay=True))
 
 
-def _set(session: Session, state: GateState, reason: str | None) -> None:
-    session.execute(
-        update(Gate).values(state=state, reason=reason, changed_at=instant_of(session), changed_by=actor_of(session))
-    )
+def _set(session: Session, state: GateState, reason: str | None, cause: GateCause | None, **more: Any) -> None:
+    by = {"changed_at": instant_of(session), "changed_by": actor_of(session)}
+    session.execute(update(Gate).values(state=state, reason=reason, cause=cause, **by, **more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +133,3 @@ def stop_worker(session: Session, worker_id: UUID) -> None:
 def find_latest_worker(session: Session) -> Worker | None:
     """The process that gave the last sign of life, or None."""
     return session.scalar(select(Worker).order_by(Worker.heartbeat_at.desc()).limit(1))
-
-
-def list_dead_workers(session: Session, silent_since: datetime) -> list[UUID]:
-    """Workers without a sign of life since that instant that did not end in order."""
-    query = select(Worker.id).where(Worker.stopped_at.is_(None), Worker.heartbeat_at < silent_since)
-    return list(session.scalars(query))

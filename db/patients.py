@@ -3,7 +3,7 @@
 What follows from a change is decided in `scheduler.patients`; this file stores and finds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -124,6 +124,11 @@ def find_patient(session: Session, patient_id: UUID) -> Patient | None:
     """The patient with that id, or None. An undone import's patient is not found."""
     patient = session.get(Patient, patient_id)
     return None if patient is None or patient.voided_at else patient
+
+
+def find_known(session: Session, patient_ids: Collection[UUID]) -> set[UUID]:
+    """Of these ids those of patients in this database, whatever became of their entry."""
+    return set(session.scalars(select(Patient.id).where(Patient.id.in_(patient_ids))))
 
 
 def lock_patient(session: Session, patient_id: UUID) -> Patient | None:

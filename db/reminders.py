@@ -122,6 +122,11 @@ def find_reminder(session: Session, reminder_id: UUID) -> Reminder | None:
     return session.get(Reminder, reminder_id)
 
 
+def find_by_message_id(session: Session, message_id: str) -> Reminder | None:
+    """The reminder that left, or would leave, under this Message-ID, with its angle brackets; or None."""
+    return session.scalar(select(Reminder).where(Reminder.message_id == message_id))
+
+
 def find_by_key(session: Session, plan_id: UUID, step: str, occurrence: int, generation: int) -> Reminder | None:
     """One generation of a message, or None."""
     return session.scalar(
@@ -210,6 +215,13 @@ def count_due(session: Session, now: datetime) -> int:
     """How many messages to patients could leave now."""
     query = select(func.count()).where(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)
     return session.scalar(query) or 0
+
+
+def list_patients_soon(session: Session, until: datetime, limit: int) -> list[tuple[UUID, str]]:
+    """Patients to whom a message may leave until an instant, each with the local time of the first."""
+    soon = and_(waiting(), Reminder.ready_at <= until, Reminder.audience == Audience.PATIENT)
+    query = select(Reminder.patient_id, func.min(Reminder.due_local)).where(soon).group_by(Reminder.patient_id)
+    return [(row[0], row[1]) for row in session.execute(query.order_by(func.min(Reminder.due_local)).limit(limit))]
 
 
 def oldest_due(now: datetime) -> Select[datetime]:

@@ -4,18 +4,18 @@ Every write is conditional on state, worker and fence, so that a stop that was c
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.conditions import claimed, waiting
 from db.engine import instant_of
-from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy
+from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy, Worker
 from db.records import Patient
 from db.reminders import check_transition
 from db.sealed import open_bytes, place, seal_bytes
@@ -113,6 +113,25 @@ def miss_claimed(session: Session, claim: Claim) -> bool:
     """A claim whose end came before its mark becomes missed; False when it is not ours any more."""
     values = {"state": ReminderState.MISSED, "reason": Reason.EXPIRED, "worker_id": None, "fence": Reminder.fence + 1}
     return _change_claimed(session, claim, {**values, "changed_at": instant_of(session)})
+
+
+def doubt_due(session: Session, now: datetime) -> list[tuple[UUID, UUID]]:
+    """Messages that are due become unknown: they may have left from a later state of this record; ids with patients.
+
+    So does what an answer lost before is to repeat by itself: the later state may have settled it.
+    """
+    changed = session.execute(
+        update(Reminder)
+        .where(
+            waiting(),
+            Reminder.audience == Audience.PATIENT,
+            or_(Reminder.ready_at <= now, Reminder.reason == Reason.RESEND_ONCE),
+        )
+        .values(state=ReminderState.HELD, reason=Reason.UNKNOWN, unknowns=Reminder.unknowns + 1, changed_at=now)
+        .returning(Reminder.id, Reminder.patient_id)
+        .execution_options(synchronize_session=False)
+    )
+    return [(row[0], row[1]) for row in changed]
 
 
 def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[UUID, int]:
@@ -259,10 +278,16 @@ def count_attempts(session: Session, since: datetime) -> int:
     return session.scalar(query) or 0
 
 
-def list_claims_of(session: Session, worker_ids: Iterable[UUID]) -> list[Reminder]:
-    """What these workers had claimed."""
-    query = select(Reminder).where(claimed(), Reminder.worker_id.in_(list(worker_ids)))
-    return list(session.scalars(query))
+def list_claims_of(session: Session, worker_id: UUID) -> list[Reminder]:
+    """What this worker has claimed."""
+    return list(session.scalars(select(Reminder).where(claimed(), Reminder.worker_id == worker_id)))
+
+
+def list_claims_of_dead(session: Session, silent_since: datetime, but: UUID) -> list[Reminder]:
+    """What workers had claimed that gave no sign of life since that instant, or ended and could not return it."""
+    query = select(Reminder).join(Worker, Worker.id == Reminder.worker_id).where(claimed(), Worker.id != but)
+    is_dead = or_(Worker.stopped_at.is_not(None), Worker.heartbeat_at < silent_since)
+    return list(session.scalars(query.where(is_dead)))
 
 
 def list_foreign_claims(session: Session, worker_id: UUID) -> list[Reminder]:

@@ -85,11 +85,19 @@ def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | Non
         else:
             reminders.complete_idle_plans(session, [written.care_plan_id])
         return written.state
-    if ended.blames_address and patient.email_version == ended.email_version:
-        stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
-        audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
+    if ended.blames_address:
+        refuse_address(session, patient, ended.email_version)
     replan(session, clinic, patient.id)
     return written.state if written else None
+
+
+def refuse_address(session: Session, patient: Patient, email_version: int) -> bool:
+    """Record that this version of her address refuses mail; False when she has another by now. Planning follows it."""
+    if patient.email_version != email_version:
+        return False
+    stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
+    audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
+    return True
 
 
 def _planned_meanwhile(session: Session, care_plan_id: UUID, attempt: int | None) -> bool:
@@ -107,7 +115,10 @@ def may_be_at_old_address(session: Session, row: Reminder, patient: Patient) -> 
     """
     if not row.unknowns:
         return False
-    last = sends.list_attempts(session, row.id)[-1]
+    tries = sends.list_attempts(session, row.id)
+    if not tries:  # unknown since a restore: what became of it is not in this record
+        return False
+    last = tries[-1]
     if last.outcome is not AttemptOutcome.UNKNOWN or last.email_version == patient.email_version:
         return False
     return not any(

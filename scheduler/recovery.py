@@ -5,7 +5,7 @@ A claim without a mark is certainly unsent and returns to scheduled; a mark with
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
@@ -13,19 +13,18 @@ from sqlalchemy.exc import OperationalError
 from db import care_plans as stored_plans
 from db import gate, reminders, sends
 from db import patients as stored_patients
-from db.engine import instant_of
 from db.follow_up import Reminder
-from db.states import AttemptOutcome, GateState, ReminderState
+from db.states import AttemptOutcome, ReminderState
 from scheduler import outcomes
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
+from scheduler.gate_watch import IN_DOUBT
 from scheduler.logs import log
 from scheduler.outcomes import Ended
 from scheduler.recorder import ACTOR
 
 DEAD_AFTER = timedelta(seconds=60)  # without a heartbeat (every 10 s)
 FORGOTTEN_AFTER = timedelta(minutes=5)  # far longer than a claim waits for its mark unless the mail server is slow
-DOWNTIME = timedelta(minutes=10)  # after this long without a sign of life a backlog is looked at before it leaves
 REPLAN_AT_ONCE = 50  # patients read in one query; each is planned in a transaction of her own
 
 
@@ -40,15 +39,15 @@ class Recovered:
 def recover(clinic: Clinic, worker_id: UUID, everyone_else: bool) -> Recovered:
     """Give back or settle the claims of dead workers.
 
-    `everyone_else`: all other workers are dead (on SQLite one process sends); else those silent for a minute.
+    `everyone_else`: all other workers are dead (on SQLite one process sends); else those silent for a minute, and
+    those that ended and could not return what they had.
     """
     now = clinic.clock.now()
     with clinic.store.read() as session:
         if everyone_else:
             rows = [row.id for row in sends.list_foreign_claims(session, worker_id)]
         else:
-            dead = [found for found in gate.list_dead_workers(session, now - DEAD_AFTER) if found != worker_id]
-            rows = [row.id for row in sends.list_claims_of(session, dead)] if dead else []
+            rows = [row.id for row in sends.list_claims_of_dead(session, now - DEAD_AFTER, worker_id)]
     given_back = unknown = 0
     for reminder_id in rows:
         try:
@@ -102,7 +101,7 @@ def give_back_forgotten(clinic: Clinic, worker_id: UUID) -> int:
     """
     now = clinic.clock.now()
     with clinic.store.read() as session:
-        kept = sends.list_claims_of(session, [worker_id])
+        kept = sends.list_claims_of(session, worker_id)
         claims = [
             sends.Claim(row.id, row.patient_id, row.care_plan_id, row.fence)
             for row in kept
@@ -117,9 +116,14 @@ def give_back_forgotten(clinic: Clinic, worker_id: UUID) -> int:
 
 
 def sweep(clinic: Clinic) -> None:
-    """Reminders past their end become missed, and lines for staff whose time has come are raised."""
+    """Reminders past their end become missed, and lines for staff whose time has come are raised.
+
+    Not while the gate is closed over a doubt what the time is, or what has left already: a missed one is final.
+    """
     now = clinic.clock.now()
     with clinic.store.write(ACTOR, now) as session:
+        if gate.get_gate(session).cause in IN_DOUBT:
+            return
         plans = reminders.expire(session, now)
         reminders.raise_staff_lines(session, now)
         reminders.complete_idle_plans(session, plans)
@@ -147,26 +151,3 @@ def replan_outdated(clinic: Clinic, go_on: Callable[[], bool] = lambda: True) ->
                 log().error("replanning_failed", patient_id=str(patient_id), error=type(error).__name__)
                 failed.add(patient_id)
     return done
-
-
-def check_start(clinic: Clinic, has_relay: bool) -> None:
-    """Close the gate where a start must not send by itself: a backlog nobody has seen, a relay that was unset."""
-    now = clinic.clock.now()
-    with clinic.store.write(ACTOR, now) as session:
-        row = gate.get_gate(session)
-        if row.state is GateState.CLOSED:
-            return
-        if row.used_relay and not has_relay:
-            gate.close_gate(session, "no mail server is set, but this record has been sent from through one")
-            return
-        if has_relay:
-            gate.remember_relay(session)
-        last = gate.find_latest_worker(session)
-        quiet_since = last.heartbeat_at if last else None
-        due = reminders.count_due(session, now)
-        if due > clinic.settings.backlog_limit and _was_down(quiet_since, instant_of(session)):
-            gate.close_gate(session, f"{due} messages fell due while the service was off; look at them and release")
-
-
-def _was_down(last_sign: datetime | None, now: datetime) -> bool:
-    return last_sign is not None and now - last_sign > DOWNTIME

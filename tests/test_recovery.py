@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from db import gate, sends
-from db.follow_up import CarePlan, Gate, Reminder, Worker
+from db.follow_up import CarePlan
 from db.records import PatientKey
 from db.sealed import vault_of
-from db.states import AttemptOutcome, CarePlanStatus, DecisionKind, GateState
-from scheduler import gate_keeper, recovery
+from db.states import AttemptOutcome, CarePlanStatus, DecisionKind
+from scheduler import recovery
 from scheduler.recovery import Recovered
-from tests.clinic import STAFF, Desk
+from tests.clinic import Desk
 from tests.people import AMINA, BEATRIX, CAST
 
 
@@ -80,6 +80,14 @@ def test_beside_others_only_a_worker_silent_for_a_minute_is_dead(desk: Desk, pat
     desk.tick(seconds=55)
     assert recovery.recover(desk.clinic, mine, everyone_else=False) == Recovered()
     desk.tick(seconds=10)
+    assert recovery.recover(desk.clinic, mine, everyone_else=False) == Recovered(given_back=1)
+
+
+def test_what_a_worker_that_ended_could_not_return_is_given_back_at_once(desk: Desk, patient_id: UUID) -> None:
+    other, mine = desk.worker("another"), desk.worker()
+    desk.claim(other)
+    with desk.store.write("service", desk.clock.now()) as session:
+        gate.stop_worker(session, other)
     assert recovery.recover(desk.clinic, mine, everyone_else=False) == Recovered(given_back=1)
 
 
@@ -177,64 +185,3 @@ def test_a_plan_that_cannot_be_made_does_not_stop_the_others(desk: Desk) -> None
 def test_replanning_ends_when_asked_to(desk: Desk, patient_id: UUID) -> None:
     other = desk.with_settings(SEND_WINDOW="12:00-13:00")
     assert recovery.replan_outdated(other.clinic, go_on=lambda: False) == 0
-
-
-# what a start must not send by itself
-
-
-def gate_row(desk: Desk) -> Gate:
-    """The gate."""
-    with desk.store.read() as session:
-        return gate.get_gate(session)
-
-
-def backlog(desk: Desk, count: int) -> None:
-    """That many due messages, and a worker that was last heard of before they fell due."""
-    for person in CAST[:count]:
-        desk.treat(desk.enter(person, time_zone="Europe/London"))
-    desk.worker("the one before")
-    desk.tick(hours=9)
-
-
-def test_a_backlog_nobody_has_seen_waits_for_a_release(desk: Desk) -> None:
-    desk = desk.with_settings(BACKLOG_LIMIT="2")
-    backlog(desk, 3)
-    recovery.check_start(desk.clinic, has_relay=True)
-    assert (gate_row(desk).state, gate_row(desk).reason) == (
-        GateState.CLOSED,
-        "3 messages fell due while the service was off; look at them and release",
-    )
-    waiting = gate_keeper.look(desk.clinic)
-    assert (waiting.closed, waiting.due, len(waiting.first)) == (True, 3, 3)
-    gate_keeper.release(desk.clinic, STAFF)
-    assert len(desk.claim(desk.worker())) == 3
-
-
-def test_a_small_backlog_or_a_short_stop_is_sent(desk: Desk) -> None:
-    small = desk.with_settings(BACKLOG_LIMIT="3")
-    backlog(small, 3)
-    recovery.check_start(small.clinic, has_relay=True)
-    assert gate_row(small).state is GateState.OPEN
-    short = desk.with_settings(BACKLOG_LIMIT="1")
-    with desk.store.write("service", desk.clock.now()) as session:
-        session.execute(update(Worker).values(heartbeat_at=desk.clock.now()))
-    recovery.check_start(short.clinic, has_relay=True)
-    assert gate_row(short).state is GateState.OPEN
-
-
-def test_a_record_that_used_a_relay_never_falls_back_to_the_folder(desk: Desk) -> None:
-    recovery.check_start(desk.clinic, has_relay=False)
-    assert gate_row(desk).state is GateState.OPEN
-    recovery.check_start(desk.clinic, has_relay=True)
-    recovery.check_start(desk.clinic, has_relay=False)
-    assert gate_row(desk).state is GateState.CLOSED
-    assert "no mail server is set" in (gate_row(desk).reason or "")
-    assert [event["action"] for event in desk.audit() if event["action"].startswith("gate")] == ["gate.closed"]
-
-
-def test_a_closed_gate_stays_closed_with_its_reason(desk: Desk, patient_id: UUID) -> None:
-    gate_keeper.close(desk.clinic, STAFF, "Wrong text.")
-    recovery.check_start(desk.clinic, has_relay=True)
-    assert gate_row(desk).reason == "Wrong text."
-    with desk.store.read() as session:
-        assert session.scalars(select(Reminder.worker_id)).first() is None

@@ -36,6 +36,7 @@ _RECORD: Final = {
     "patient.added": "entered a patient",
     "patient.changed": "changed what is known about a patient",
     "patient.stopped": "stopped all messages to a patient",
+    "stop.replayed": "held a patient's messages: the stop journal has a stop that this record lacked",
     "patient.resumed": "permitted messages to a patient again",
     "patient.voided": "took an entry of a patient back",
     "consent.recorded": "recorded what a patient agreed to",
@@ -89,6 +90,7 @@ _PLAN: Final = {
     **{f"event.{kind.value}": words for kind, words in _EVENTS.items()},
     "event.retracted": "took back an event",
     **{f"reminder.{kind.value}": words for kind, words in _DECISIONS.items()},
+    "reminder.came_back": "recorded that a message came back",
     **{f"reminder.held_{reason.value}": "held a message that must not leave" for reason in Reason},
 }
 _FILES: Final = {
@@ -134,7 +136,12 @@ _SERVICE: Final = {
     "gate.closed": "stopped all sending",
     "gate.opened": "released sending",
     "check.run": "had everything checked",
+    "backup.made": "made a backup",
+    "backup.restored": "restored a backup",
+    "keys.rotated": "made a new clinic key",
+    "keys.exported": "made a recovery key",
     "trail.verified": "had the trail verified",
+    "mailbox.looked_at": "looked into the technical mailbox",
     **{f"setup.{step.value}": "marked a step of the first days as done" for step in SetupStep},
 }
 _BY_GROUP: Final = {
