@@ -96,6 +96,7 @@ class Dispatcher:
         self._queue: asyncio.Queue[_Ready] = asyncio.Queue()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._kept: list[sends.Claim] = []  # to be given back as soon as the database is there again
         self._stopping = False
         self._is_over = False
         self._pace = Pace(clinic.settings.smtp_rate_per_minute)
@@ -249,14 +250,22 @@ class Dispatcher:
         """In a thread: claim, then write each mail before any attempt exists. How many were claimed, what is ready."""
         clinic = self._clinic
         now = clinic.clock.now()
+        kept = list(self._kept)
         with clinic.store.write(ACTOR, now) as session:
+            for claim in kept:
+                sends.give_back(session, claim)
             limit = min(limit, self._left_today(session, now))
             claims = sends.claim_due(session, self._worker_id, now, limit) if limit > 0 else []
+        del self._kept[: len(kept)]
         if claims:
             kill_points.reach("after_claim")
         ready = []
         for claim in claims:
-            letter = self._write(claim, now)
+            try:
+                letter = self._write(claim, now)
+            except OperationalError:
+                self._kept += claims
+                raise
             if letter is not None:
                 ready.append(_Ready(claim, letter))
         if ready:
@@ -329,7 +338,8 @@ class Dispatcher:
 
         try:
             await self._in_thread(write)
-        except SQLAlchemyError as failed:  # the database is away: `recovery.give_back_forgotten` finds it later
+        except SQLAlchemyError as failed:
+            self._kept.append(claim)
             log().warning("claim_kept", reminder_id=str(claim.reminder_id), error=type(failed).__name__)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
