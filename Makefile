@@ -5,7 +5,7 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PARALLEL ?= 2
 
-.PHONY: help install install-dev run demo test check format coverage screens
+.PHONY: help install install-dev run demo test check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -44,6 +44,9 @@ coverage: install-dev ## Run the tests and show branch coverage of scheduler/ an
 screens: install-dev ## Take the pictures of docs/screens again, in a real Chromium
 	rm -rf docs/screens
 	AFTERCARE_SCREENS=docs/screens $(PY) -m pytest -q tests/stories
+
+instances: install-dev ## Let 5 services share 10,000 messages on PostgreSQL, 10 rounds; then how fast 1, 2 and 3 are
+	AFTERCARE_INSTANCES=1 $(PY) -m pytest -q -s -n 0 -p no:randomly tests/test_instances.py
 
 # Installs a lock unless its stamp, named after the lock's SHA-256, is there. The launcher finds its checkout by itself.
 define install_lock

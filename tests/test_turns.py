@@ -3,13 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from db.advisory import Presence, list_present
 from db.engine import Store, make_engine
 from db.migrations import StillAtWork, migrate
 from db.turns import take_turn
 from scheduler.clock import FastClock
+from tests.instances import cut_connections
 
 
 def test_a_turn_is_one_processs_at_a_time(postgres_store: Store, clock: FastClock) -> None:
@@ -48,7 +49,7 @@ def test_a_turn_that_broke_down_was_not_done(store: Store, clock: FastClock) -> 
 def test_a_turn_goes_with_the_connection_of_its_process(postgres_store: Store, clock: FastClock) -> None:
     with take_turn(postgres_store, "sweep", clock.now()) as first:
         assert first
-        _cut_others(postgres_store.engine)
+        cut_connections(postgres_store.engine)
         with take_turn(postgres_store, "sweep", clock.now()) as second:
             assert second
 
@@ -71,20 +72,9 @@ def test_nobody_migrates_while_a_service_is_at_work(postgres_store: Store) -> No
 def test_a_presence_that_was_cut_is_noticed_and_taken_again(postgres_store: Store) -> None:
     presence, looker = Presence(postgres_store.engine), make_engine(str(postgres_store.engine.url))
     presence.keep()
-    _cut_others(looker)
+    cut_connections(looker)
     with pytest.raises(Exception, match="terminating connection"):
         presence.keep()
     assert presence.keep() is True  # new: the schema has to be looked at
     presence.release()
     looker.dispose()
-
-
-def _cut_others(engine: Engine) -> None:
-    """End every other connection of this database, as a restart of the server does."""
-    with engine.connect() as connection:
-        connection.execute(
-            text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        )
