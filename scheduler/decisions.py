@@ -10,6 +10,7 @@ from db import care_plans as stored
 from db import patients as stored_patients
 from db.follow_up import CarePlan, Reminder
 from db.reminders import find_reminder, list_rows, settle
+from db.returned_mail import settle_reports
 from db.states import DecisionKind, Reason, ReminderState
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -74,6 +75,7 @@ def decide(clinic: Clinic, actor: str, reminder_id: UUID, kind: DecisionKind, no
         stored.add_decision(session, plan, row.step, row.occurrence, row.generation, kind, cleaned or None)
         audit.record(session, f"reminder.{kind.value}", "reminder", row.id, row.patient_id, ["decision"])
         settle(session, row, acted=kind is not DecisionKind.REOPEN)
+        settle_reports(session, row.patient_id, row.id)
         replan(session, clinic, row.patient_id)
         latest = _latest(session, row)
         if kind is DecisionKind.REOPEN and row.state in _ENDED_BY_STAFF and latest.id == row.id:

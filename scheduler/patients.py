@@ -14,6 +14,7 @@ from db import patients as stored
 from db.patients import PatientEntry
 from db.records import Patient
 from db.reminders import settle_all, void_claims
+from db.returned_mail import settle_reports
 from db.states import AddressFactKind, AddressState, Level, Reason, StopReason, Topic
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -84,6 +85,7 @@ def change(clinic: Clinic, actor: str, patient_id: UUID, values: Mapping[str, st
             warnings.append(SHARED_ADDRESS)
         if email and email != patient.email:
             settle_all(session, patient.id, Reason.REFUSED)
+            settle_reports(session, patient.id)
         stored.change_patient(session, patient, fields)
         void_claims(session, patient.id)
         audit.record(session, "patient.changed", "patient", patient.id, patient.id, values.keys())
@@ -140,6 +142,7 @@ def stop(clinic: Clinic, actor: str, patient_id: UUID, reason: StopReason, note:
         stored.add_stop(session, patient.id, reason, cleaned or None)
         if reason in (StopReason.DECEASED, StopReason.LEFT):
             settle_all(session, patient.id)
+            settle_reports(session, patient.id)
         audit.record(session, "patient.stopped", "patient", patient.id, patient.id, ["stop"])
         session.flush()
         replan(session, clinic, patient.id)

@@ -17,6 +17,7 @@ from db import sends
 from db import treatments as stored_treatments
 from db.follow_up import CareEvent, CareEventRetraction, CarePlan, DeliveryAttempt, Reminder, ReminderDecision
 from db.records import AddressFact, ClinicalNote, Consent, Patient, PatientStop, Treatment
+from db.returned_mail import DeliveryReport, list_reports_of
 from db.states import LIVE_STATES, ReminderState
 from scheduler.clinic import Clinic
 from scheduler.library import Shelf
@@ -32,6 +33,7 @@ class Message:
     title: str
     treatment_id: UUID
     attempts: Sequence[DeliveryAttempt]
+    reports: Sequence[DeliveryReport] = ()  # what other servers said after ours had taken it
 
     @property
     def at(self) -> datetime:
@@ -119,18 +121,22 @@ def read_timeline(session: Session, clinic: Clinic, patient: Patient) -> Timelin
 
 
 def read_messages(session: Session, shelf: Shelf, patient: Patient, plans: Sequence[CarePlan]) -> list[Message]:
-    """All reminders of a patient's care plans with their attempts: two queries."""
+    """All reminders of a patient's care plans with their attempts and the reports about them: three queries."""
     rows = stored_reminders.list_reminders(session, patient_id=patient.id)
     by_id = {plan.id: plan for plan in plans}
     attempts: dict[UUID, list[DeliveryAttempt]] = {}
     for attempt in sends.list_attempts_of(session, [row.id for row, _ in rows if row.attempts]):
         attempts.setdefault(attempt.reminder_id, []).append(attempt)
+    reports: dict[UUID, list[DeliveryReport]] = {}
+    for report in list_reports_of(session, list(attempts)):
+        reports.setdefault(report.reminder_id, []).append(report)
     return [
         Message(
             row,
             title_of_row(shelf, by_id[row.care_plan_id], row, patient.language),
             treatment_id,
             attempts.get(row.id, ()),
+            reports.get(row.id, ()),
         )
         for row, treatment_id in rows
         if row.care_plan_id in by_id

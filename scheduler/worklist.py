@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db import reminders as stored_reminders
+from db import returned_mail
 from db import worklist as stored
 from db.follow_up import CarePlan, PlanQuestion, Reminder, Review
 from db.records import Patient
+from db.returned_mail import DeliveryReport
 from db.states import Reason, ReminderState, ReviewStatus, StopReason
 from scheduler.clinic import Clinic
 from scheduler.library import Shelf
@@ -40,6 +42,7 @@ class LineKind(StrEnum):
     STOP_LOST = "stop_lost"
     UNKNOWN = "unknown"
     FAILED = "failed"
+    CAME_BACK = "came_back"
     MISSED = "missed"
     ADDRESS_REFUSED = "address_refused"
     QUESTION = "question"
@@ -98,11 +101,21 @@ class Line:
     others: tuple[Reminder, ...] = ()  # more messages of hers that were not sent
     review: Review | None = None
     question: PlanQuestion | None = None
+    report: DeliveryReport | None = None
 
     @property
     def level(self) -> str:
         """`red`: a person may come to harm; `amber`: needs a person."""
         return "red" if self.kind in RED else "amber"
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """Letters to the technical mailbox that nobody has looked at: how many, found from when until when."""
+
+    count: int
+    since: datetime
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,7 @@ class Worklist:
     counted: Mapping[Reason, int]
     visits: Sequence[Line]  # today's, still to come
     leaving: Sequence[Reminder]
+    letters: Letters | None  # what people wrote to the technical mailbox
     people: Mapping[UUID, Patient] = field(repr=False)
     plans: Mapping[UUID, CarePlan] = field(repr=False)
     shelf: Shelf = field(repr=False)
@@ -152,6 +166,7 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
         counted={reason: held[reason] for reason in COUNTED if held.get(reason)},
         visits=[line for line in visits if line.patient_id in people],
         leaving=[row for row in leaving if row.patient_id in people],
+        letters=_letters(session),
         people=people,
         plans=stored.find_plans(
             session,
@@ -161,6 +176,11 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
         ),
         shelf=clinic.library.shelf(session),
     )
+
+
+def _letters(session: Session) -> Letters | None:
+    count, since, until = returned_mail.count_letters(session)
+    return None if since is None or until is None else Letters(count, since, until)
 
 
 def _to_act_on(session: Session, found: Sequence[Line]) -> list[Line]:
@@ -179,6 +199,9 @@ def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind])
     for plan in stored.list_release_asked(session, some):
         yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
     yield from _messages(session, some, full)
+    for report, row in returned_mail.list_came_back(session, some):
+        at = report.received_at
+        yield Line(LineKind.CAME_BACK, row.patient_id, row.care_plan_id, at, reminder=row, report=report)
     for question in stored_plans.list_open_questions(session, some):
         yield Line(LineKind.QUESTION, question.patient_id, question.care_plan_id, question.asked_at, question=question)
     yield from _reviews(session, clinic, now, some)

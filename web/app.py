@@ -85,6 +85,7 @@ ROUTES: Final = (
     Route("/today", "GET", Right.DESK, today_pages.today_page),
     Route("/today/lists", "GET", Right.DESK, today_pages.today_lists, passive=True),
     Route("/setup/{step}", "POST", Right.STOP_SENDING, today_pages.mark_step),
+    Route("/letters/looked-at", "POST", Right.DESK, today_pages.settle_letters),
     Route("/reminders/{reminder_id}/decide", "POST", Right.DESK, decision_pages.decide),
     Route("/questions/{question_id}/answer", "POST", Right.DESK, decision_pages.answer_question),
     Route("/treatments/{treatment_id}/events", "POST", Right.DESK, decision_pages.record_event),

@@ -18,6 +18,7 @@ from db import sends
 from db import worklist as people_of
 from db.board import BoardFilter
 from db.follow_up import CarePlan, Reminder
+from db.returned_mail import list_reports_of
 from db.states import DecisionKind, Reason, ReminderState
 from scheduler import patients, previews
 from scheduler.accounts.rights import Right
@@ -31,7 +32,7 @@ from web.pages import clinic_of, page
 from web.people import full_name, person
 from web.preview_parts import mail_html_answer, preview_of_bytes, preview_of_rendered
 from web.seen import note_view
-from web.timeline_words import message_words, outcome_words, row_acts
+from web.timeline_words import message_words, outcome_words, report_words, row_acts
 from web.times import Say
 
 PAGE: Final = 100
@@ -99,6 +100,7 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
         row, plan, patient = _find(session, reminder_id)
         title = title_of_row(clinic.library.shelf(session), plan, row, patient.language)
         attempts = sends.list_attempts(session, row.id)
+        reports = list_reports_of(session, [row.id])
         level, words = message_words(row, title, say)
         shown: dict[str, Any] = {
             "row": row,
@@ -115,6 +117,7 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
                 (attempt.number, say.when(attempt.marked_at), outcome_words(attempt), attempt.reply)
                 for attempt in attempts
             ],
+            "reports": [(say.when(report.received_at), report_words(report), report.said) for report in reports],
         }
     text = _preview(clinic, row.id, attempts[-1].number if row.state is _S.SENT and attempts else None)
     if not me.may(Right.RECORD) and "preview" in text:

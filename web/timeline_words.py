@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from db.follow_up import CareEvent, CareEventRetraction, DeliveryAttempt, Reminder
+from db.returned_mail import FAILURES, DeliveryReport
 from db.states import (
     AddressFactKind,
     AttemptOutcome,
@@ -76,7 +77,7 @@ _DECISION_WORDS: Final = {
     DecisionKind.DONE: "done by hand",
     DecisionKind.RESOLVE_RECEIVED: "found to have arrived",
     DecisionKind.RESOLVE_RESEND: "had not arrived: to be sent again",
-    DecisionKind.KEEP: "once was enough",
+    DecisionKind.KEEP: "settled, nothing more is sent",
     DecisionKind.REOPEN: "back as it was",
 }
 _TOPICS: Final = {
@@ -122,10 +123,13 @@ def tell_message(message: Message, say: Say) -> Entry:
     """A message as people say it: sent, due, held, and why; with the page that shows its text."""
     row = message.row
     level, words = message_words(row, message.title, say)
+    if any(report.kind in FAILURES for report in message.reports):
+        level, words = "amber", f"{words}, and came back"
     tries = [
         (f"Try {place}", f"{say.when(attempt.marked_at)}: {outcome_words(attempt)}")
         for place, attempt in enumerate(message.attempts, start=1)
     ]
+    tries += [("Report", f"{say.when(report.received_at)}: {report_words(report)}") for report in message.reports]
     return Entry(
         level=level,
         when=say.when(message.at),
@@ -207,6 +211,12 @@ def outcome_words(attempt: DeliveryAttempt) -> str:
     words = _OUTCOMES[attempt.outcome]
     code = " ".join(part for part in (str(attempt.code or ""), attempt.enhanced or "") if part)
     return f"{words} ({code})" if code else words
+
+
+def report_words(report: DeliveryReport) -> str:
+    """What a mail server reported later, with its code."""
+    words = _small(report.kind.sentence)
+    return f"{words} ({report.status})" if report.status else words
 
 
 def event_words(kind: EventKind, review: str | None, local: str, say: Say) -> str:

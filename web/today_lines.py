@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from db.follow_up import Reminder, Review
-from db.states import DecisionKind, EventKind, QuestionKind, Reason
+from db.states import DecisionKind, EventKind, QuestionKind, Reason, ReportKind
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.done_today import Done, DoneToday
@@ -164,6 +164,14 @@ def _failed(c: _Context) -> Told:
         return f"the address refused mail, {c.when}: {c.title} did not arrive", acts, True
     acts = [c.rang(), decide(c.row.id, DecisionKind.RETRY, "Try again")]
     return f"{c.title} was put off by the mail server until the attempts were used up, {c.when}", acts, True
+
+
+def _came_back(c: _Context) -> Told:
+    refused = c.line.report is not None and c.line.report.kind is ReportKind.REFUSED
+    why = "the address refused mail" if refused else "it could not be delivered; the address is not blamed"
+    again = decide(c.row.id, DecisionKind.SEND_AGAIN, "Send it again")
+    acts = [c.rang(), Act("Change the address", href=f"/patients/{c.who.id}/edit#email"), again]
+    return f"{c.title} came back, {c.when}: {why}", acts, True
 
 
 def _missed(c: _Context) -> Told:
@@ -324,6 +332,7 @@ _TELLERS: Final[Mapping[LineKind, Callable[[_Context], Told]]] = {
     LineKind.STOP_LOST: _stop_lost,
     LineKind.UNKNOWN: _unknown,
     LineKind.FAILED: _failed,
+    LineKind.CAME_BACK: _came_back,
     LineKind.MISSED: _missed,
     LineKind.ADDRESS_REFUSED: _address_refused,
     LineKind.QUESTION: _question,
@@ -354,7 +363,7 @@ _DECIDED: Final = {
     DecisionKind.DONE: "done by hand",
     DecisionKind.RESOLVE_RECEIVED: "it had arrived",
     DecisionKind.RESOLVE_RESEND: "sent once more",
-    DecisionKind.KEEP: "once was enough",
+    DecisionKind.KEEP: "settled, nothing more is sent",
 }
 
 

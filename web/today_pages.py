@@ -6,23 +6,31 @@ The words of its lines are in `web.today_lines`; deciding about a line is in `we
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import Request
 from fastapi.responses import Response
 
 from db.states import SetupStep
-from scheduler import first_days
+from scheduler import first_days, returned_mail
 from scheduler.accounts.rights import Right
 from scheduler.done_today import read_done
 from scheduler.errors import InvalidInput
-from scheduler.worklist import LineKind, read_worklist
+from scheduler.worklist import Letters, LineKind, read_worklist
 from web.doors import me_of
 from web.forms import FormModel
 from web.pages import clinic_of, fragment, go_to, page
 from web.seen import note_view
 from web.times import Say
-from web.today_lines import show_done, show_leaving, show_line, show_visit
+from web.today_lines import Act, show_done, show_leaving, show_line, show_visit
+
+
+class LettersForm(FormModel):
+    """Up to which letter somebody has looked: what came after the page was made stays a line."""
+
+    until: str = ""
+    back: str = ""
 
 
 class MarkForm(FormModel):
@@ -56,6 +64,19 @@ def mark_step(request: Request, step: str) -> Response:
     return go_to("/today", "noted")
 
 
+def settle_letters(request: Request) -> Response:
+    """Somebody looked into the technical mailbox."""
+    form = LettersForm.read(request)
+    try:
+        until = datetime.fromisoformat(form.until)
+    except ValueError:
+        until = None
+    if until is None or until.tzinfo is None:
+        raise InvalidInput("this form is not whole: load the page again")
+    returned_mail.settle_letters(clinic_of(request), me_of(request).actor, until)
+    return go_to("/today", "noted")
+
+
 def _read(request: Request) -> dict[str, Any]:
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
@@ -75,11 +96,20 @@ def _read(request: Request) -> dict[str, Any]:
             "counted": [(reason, count) for reason, count in found.counted.items()],
             "visits": [show_visit(line, found, say) for line in found.visits],
             "leaving": [show_leaving(row, found, say) for row in found.leaving],
+            "letters": _letters(found.letters, say),
             "done_today": [show_done(line, done, say, me) for line in done.lines],
             "steps": steps,
         }
     shown["stamp"] = hashlib.sha256(repr(_plain(shown)).encode()).hexdigest()[:16]
     return shown
+
+
+def _letters(found: Letters | None, say: Say) -> tuple[int, str, Act] | None:
+    """Letters to the technical mailbox: how many, since when, and the button that somebody has looked."""
+    if found is None:
+        return None
+    looked = Act("I looked", action="/letters/looked-at", fields={"until": found.until.isoformat()})
+    return found.count, say.when(found.since), looked
 
 
 def _plain(value: object) -> object:
