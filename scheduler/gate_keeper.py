@@ -28,16 +28,6 @@ LISTED = 500  # of them so many; more are counted
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """What was entered after this record's last entry and is not in it, as far as the permit beside the keys tells."""
-
-    first: int  # numbers of the trail's entries
-    last: int
-    after: datetime | None
-    until: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Waiting:
     """What opening the gate would let leave, and what it would hold instead."""
 
@@ -47,8 +37,8 @@ class Waiting:
     due: int  # messages that would leave at once, or become unknown
     first: tuple[tuple[str, str], ...]  # reminder id and due time of the first due ones
     next_at: datetime | None
-    since: datetime | None  # the instant of the backup that was put back
-    gap: Gap | None
+    since: datetime | None  # the instant of the backup, or the older state, that was put back
+    until: datetime | None  # what was entered between the two is not in this record; None: nobody knows until when
     lost: Lost | None  # stops the journal has and this record lacks; None while the gate is open
     upcoming: Sequence[tuple[UUID, str]]  # without a journal: patients with a message soon, and when
 
@@ -104,7 +94,7 @@ def look(clinic: Clinic, first: int = 20) -> Waiting:
             first=tuple((str(r.id), r.due_local) for r in rows),
             next_at=reminders.find_next_ready(session),
             since=row.restored_from,
-            gap=_gap(session, seen) if closed else None,
+            until=_lacks_until(seen, lost),
             lost=lost,
             upcoming=reminders.list_patients_soon(session, now + AHEAD, LISTED) if blind else (),
         )
@@ -162,9 +152,9 @@ def _permit_here(session: Session, clinic: Clinic) -> None:
     permit.write_permit(permit.path_of(clinic.settings), installation_id, given, seen.event, stop, seen.now)
 
 
-def _gap(session: Session, seen: Seen) -> Gap | None:
-    own = seen.found.permit
-    if own is None or own.event <= seen.event:
-        return None
-    last = audit.find_last(session)
-    return Gap(seen.event + 1, own.event, last.at if last else None, own.at)
+def _lacks_until(seen: Seen, lost: Lost | None) -> datetime | None:
+    """The last instant of which anything outside this record tells: the permit, or the stop journal."""
+    own, since = seen.found.permit, seen.row.restored_from
+    ends = [own.at] if own and own.installation_id == seen.row.installation_id else []
+    ends += [lost.span[1]] if lost and lost.span else []
+    return max((end for end in ends if since is not None and end > since), default=None)

@@ -132,7 +132,8 @@ def check_sweep(clinic: Clinic, slept: timedelta) -> None:
     if closing is not None:
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
             _close(session, gate.lock_gate(session), closing)
-    renew_permit(clinic, seen)
+    if closing is None:
+        renew_permit(clinic, seen)
 
 
 def close_for_clock(clinic: Clinic, jump: timedelta) -> None:
@@ -148,6 +149,8 @@ def close_for_clock(clinic: Clinic, jump: timedelta) -> None:
 def renew_permit(clinic: Clinic, seen: Seen) -> None:
     """Write on our own permit how far this record has come. Another's is left as it is: it says what is wrong."""
     own, row = seen.found.permit, seen.row
+    if row.cause in IN_DOUBT:
+        return  # what it says of the later state is what a release tells
     if own is None or not seen.found.is_itself or own.installation_id != row.installation_id:
         return
     reached = (row.last_attempt, seen.event, stop_log.last_number(stop_log.path_of(clinic.settings)))
@@ -190,4 +193,7 @@ def _close(session: Session, row: Gate, closing: Closing, again: bool = False) -
     if told and not (again and closing.cause is row.cause):
         return
     log().error("gate_closed", reason=closing.cause.value)
+    last = audit.find_last(session)
+    if closing.cause is GateCause.OLDER and last is not None:
+        gate.note_restore(session, last.at)
     gate.close_gate(session, closing.reason, closing.cause)

@@ -1,4 +1,4 @@
-"""What closes the gate by itself: a backlog, a relay that was unset, a record that is not what it was. Both databases."""
+"""What closes the gate by itself: a backlog, an unset relay, a record that is not what it was. On both databases."""
 
 from collections.abc import Callable
 from datetime import timedelta
