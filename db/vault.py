@@ -11,8 +11,8 @@ import os
 import stat
 import unicodedata
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -47,6 +47,11 @@ class ClinicKey:
     id: str  # 8 hex digits
     secret: bytes = field(repr=False)
 
+    @classmethod
+    def make(cls) -> "ClinicKey":
+        """A fresh random one."""
+        return cls(os.urandom(KEY_ID_BYTES).hex(), os.urandom(32))
+
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
@@ -62,7 +67,7 @@ class KeyRing:
     def make(cls) -> "KeyRing":
         """A fresh ring of random 256-bit keys."""
         return cls(
-            wrapping=(ClinicKey(os.urandom(KEY_ID_BYTES).hex(), os.urandom(32)),),
+            wrapping=(ClinicKey.make(),),
             blind=os.urandom(32),
             prefix=os.urandom(32),
             audit=os.urandom(32),
@@ -106,11 +111,27 @@ class KeyRing:
 def write_key_file(path: Path, ring: KeyRing) -> None:
     """Write a new key file with mode 0600, durable before it is used. Never replaces one that is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    _write_durably(path, ring.to_json(), os.O_EXCL)
+    _keep_name(path)
+
+
+def replace_key_file(path: Path, ring: KeyRing) -> None:
+    """Put a ring in the place of the one that is there: whatever ends it, the old file or the new one is whole."""
+    arriving = path.with_name(f"{path.name}.arriving")
+    _write_durably(arriving, ring.to_json(), os.O_TRUNC)
+    arriving.replace(path)
+    _keep_name(path)
+
+
+def _write_durably(path: Path, text: str, how: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(ring.to_json())
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _keep_name(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -132,6 +153,33 @@ def read_key_file(path: Path) -> KeyRing:
     return KeyRing.from_json(text)
 
 
+def watch_key_file(path: Path) -> Callable[[], KeyRing | None]:
+    """What gives the ring again when the file has changed since it was last asked: a rotation, while a service runs.
+
+    Raises `KeyFileError` like `read_key_file`.
+    """
+
+    def mark() -> tuple[int, int, int] | None:
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    seen = mark()
+
+    def look() -> KeyRing | None:
+        nonlocal seen
+        now = mark()
+        if now is None or now == seen:
+            return None
+        ring = read_key_file(path)
+        seen = now
+        return ring
+
+    return look
+
+
 def normal(text: str) -> str:
     """The form in which values are compared: NFKC, case folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -140,14 +188,27 @@ def normal(text: str) -> str:
 class Vault:
     """Seals and opens values with a patient's data key, and makes the keyed hashes that find them again."""
 
-    def __init__(self, ring: KeyRing) -> None:
-        self.ring = ring
-        self._clinic = {bytes.fromhex(key.id): AESGCM(key.secret) for key in ring.wrapping}
-        self._wrapping_id = bytes.fromhex(ring.wrapping[-1].id)
+    def __init__(self, ring: KeyRing, changed: Callable[[], KeyRing | None] = lambda: None) -> None:
+        self._changed = changed
         self._data_keys: OrderedDict[UUID, tuple[bytes, AESGCM]] = OrderedDict()
+        self.ring = ring
+        self._clinic = {key.id: AESGCM(key.secret) for key in ring.wrapping}
+
+    def use(self, ring: KeyRing) -> None:
+        """Work with a ring that has other clinic keys. Raises `VaultError` when it is another clinic's."""
+        if replace(ring, wrapping=self.ring.wrapping) != self.ring:
+            raise VaultError("the key file was replaced by one of another record: put back the one that belongs to it")
+        self._clinic = {key.id: AESGCM(key.secret) for key in ring.wrapping}
+        self.ring = ring
+
+    def _look_again(self) -> None:
+        ring = self._changed()
+        if ring is not None:
+            self.use(ring)
 
     def make_data_key(self, patient_id: UUID) -> bytes:
         """A new data key for a patient, wrapped by the clinic key: what is stored."""
+        self._look_again()  # after a rotation nothing new is wrapped with the old key
         secret = os.urandom(32)
         key_id = os.urandom(KEY_ID_BYTES)
         self._remember(patient_id, key_id, secret)
@@ -220,13 +281,17 @@ class Vault:
         return hmac.new(self.ring.prefix, cut.encode(), hashlib.sha256).digest()[:PREFIX_BYTES]
 
     def _wrap(self, patient_id: UUID, opened: bytes) -> bytes:
-        head = bytes([FORMAT]) + self._wrapping_id
+        newest = self.ring.wrapping[-1].id
+        head = bytes([FORMAT]) + bytes.fromhex(newest)
         nonce = os.urandom(NONCE_BYTES)
-        return head + nonce + self._clinic[self._wrapping_id].encrypt(nonce, opened, head + patient_id.bytes)
+        return head + nonce + self._clinic[newest].encrypt(nonce, opened, head + patient_id.bytes)
 
     def _unwrap(self, patient_id: UUID, wrapped: bytes) -> bytes:
         head, nonce, body = _split(wrapped)
-        clinic = self._clinic.get(head[1:])
+        clinic = self._clinic.get(head[1:].hex())
+        if clinic is None:
+            self._look_again()
+            clinic = self._clinic.get(head[1:].hex())
         if clinic is None:
             raise VaultError(f"the key file lacks clinic key {head[1:].hex()}: it belongs to another database")
         try:

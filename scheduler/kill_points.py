@@ -25,6 +25,10 @@ Name = Literal[
     "in_quit",
     "in_migration",
     "in_import",
+    "in_move",
+    "in_backup",
+    "in_restore",
+    "in_key_rotation",
 ]
 NAMES: frozenset[str] = frozenset(get_args(Name))
 

@@ -37,7 +37,12 @@ def head() -> str:
 def current(engine: Engine) -> str | None:
     """The revision of the database, None when it is empty."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_in(connection)
+
+
+def revision_in(connection: Connection) -> str | None:
+    """The same in the caller's transaction."""
+    return MigrationContext.configure(connection).get_current_revision()
 
 
 def is_known(revision: str) -> bool:
@@ -64,7 +69,7 @@ def migrate(engine: Engine, to: str | None = None) -> bool:
             with connection.begin():
                 if engine.dialect.name != "sqlite":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-                    if MigrationContext.configure(connection).get_current_revision() == wanted:
+                    if revision_in(connection) == wanted:
                         return False  # another process did it meanwhile
                     if not nobody_is_present(connection):
                         raise StillAtWork(_who(list_present(connection)))
