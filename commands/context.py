@@ -38,6 +38,8 @@ class Door:
 
     open: Callable[[], Clinic]
     open_with: Callable[[Settings, Clock], Clinic]
+    settings: Callable[[], Settings]
+    clock: Callable[[], Clock]
     serve: Callable[[Clinic, bool, bool, bool], Coroutine[None, None, None]]  # web, sending, asks a second factor
 
 
