@@ -296,7 +296,8 @@ class Reminder(Base):
         Index("ix_reminders_due_at", "due_at", "state", "reason"),
         # Today: what is held, by reason; what failed or was missed and nobody has acted on.
         _partial("ix_reminders_held", "reason", "due_at", where=HELD_SQL),
-        _partial("ix_reminders_unsettled", "changed_at", where=UNSETTLED_SQL),
+        # By state first: PostgreSQL would else read all that ever failed, in the order of the index by state.
+        _partial("ix_reminders_unsettled", "state", "changed_at", where=UNSETTLED_SQL),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),
     )
 

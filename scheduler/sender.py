@@ -27,11 +27,19 @@ from scheduler.logs import log
 from scheduler.mailer import Connection, Limits, RelaySettings
 from scheduler.outbox import FolderConnection
 from scheduler.recorder import ACTOR, Recorder
-from scheduler.ticker import ANCHOR_MINUTES, HEARTBEAT_SECONDS, LOOK_SECONDS, SWEEP_SECONDS, Ticker
+from scheduler.ticker import (
+    ANCHOR_MINUTES,
+    HEARTBEAT_SECONDS,
+    LOOK_SECONDS,
+    STATISTICS_HOURS,
+    SWEEP_SECONDS,
+    Ticker,
+)
 
 DRAIN_SECONDS = 30.0  # how long a stop waits for what is on the wire
 DATABASE_THREADS = 3  # one for the recorder's stream, two for claims and ticks
 TURN_OF_SWEEP = timedelta(seconds=SWEEP_SECONDS - 5)  # one of several processes sweeps in that time, for all
+TURN_OF_STATISTICS = timedelta(hours=23)
 REPLAN_WAIT = 10.0  # seconds before it is tried again
 T = TypeVar("T")
 
@@ -94,6 +102,8 @@ class Sender:
         self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
         self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
         self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
+        self._ticker.every("statistics", self._count_rows, hours=STATISTICS_HOURS)
+        self._ticker.at("statistics at start", self._machine.now(), self._count_rows)  # beside the rest: ready at once
         self._ticker.start()
         await self._sweep()
 
@@ -174,6 +184,9 @@ class Sender:
     async def _anchor(self) -> None:
         await self._run(self._write_anchor)
 
+    async def _count_rows(self) -> None:
+        await self._run(self._renew_statistics)
+
     async def _replan(self) -> None:
         """Plan again what was planned with other settings; tried again until the database lets it."""
         while not self._stopping:
@@ -229,6 +242,13 @@ class Sender:
         clinic = self._clinic
         with clinic.store.read() as session:
             audit.write_anchor(session, clinic.settings.anchors_file, clinic.clock.now())
+
+    def _renew_statistics(self) -> None:
+        """Once a day, by one process, let the database count its rows: its indexes serve only who knows of them."""
+        store, now = self._clinic.store, self._clinic.clock.now()
+        with take_turn(store, "statistics", now, unless_since=now - TURN_OF_STATISTICS) as ours:
+            if ours:
+                store.renew_statistics()
 
     def _next_ready(self) -> datetime | None:
         with self._clinic.store.read() as session:

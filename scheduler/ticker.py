@@ -15,6 +15,7 @@ LOOK_SECONDS = 1  # whether another process made something due earlier
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 30
 ANCHOR_MINUTES = 60
+STATISTICS_HOURS = 1  # whether a day has passed since the database counted its rows
 
 Tick = Callable[[], Awaitable[None]]
 

@@ -61,3 +61,13 @@ def upgrade() -> None:
     for table in ("delivery_reports", "mailbox_letters"):
         name = f"ix_{table}_waiting"
         op.create_index(name, table, ["waits_since"], unique=False, sqlite_where=waits, postgresql_where=waits)
+    unsettled = sa.text("state IN ('failed', 'missed') AND settled_at IS NULL")
+    op.drop_index("ix_reminders_unsettled", "reminders")
+    op.create_index(
+        "ix_reminders_unsettled",
+        "reminders",
+        ["state", "changed_at"],
+        unique=False,
+        sqlite_where=unsettled,
+        postgresql_where=unsettled,
+    )
