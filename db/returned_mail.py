@@ -167,14 +167,15 @@ def settle_reports(session: Session, patient_id: UUID, reminder_id: UUID | None 
     session.execute(change.values(waits_since=None).execution_options(synchronize_session=False))
 
 
-def add_letter(session: Session, fingerprint: bytes, mailbox: int | None, uid: int | None) -> bool:
-    """Note that somebody wrote; False when this letter was noted before."""
-    if session.scalar(select(MailboxLetter.id).where(MailboxLetter.fingerprint == fingerprint)) is not None:
-        return False
-    at = instant_of(session)
-    session.add(MailboxLetter(fingerprint=fingerprint, mailbox=mailbox, uid=uid, found_at=at, waits_since=at))
+def note_letter(session: Session, fingerprint: bytes, mailbox: int | None, uid: int | None) -> None:
+    """Note that somebody wrote, and where the letter lies; once, also when its mailbox is numbered anew."""
+    row = session.scalar(select(MailboxLetter).where(MailboxLetter.fingerprint == fingerprint))
+    if row is None:
+        at = instant_of(session)
+        session.add(MailboxLetter(fingerprint=fingerprint, mailbox=mailbox, uid=uid, found_at=at, waits_since=at))
+    elif uid is not None:
+        row.mailbox, row.uid = mailbox, uid
     session.flush()
-    return True
 
 
 def list_noted(session: Session, mailbox: int, uids: Collection[int]) -> set[int]:

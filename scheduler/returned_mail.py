@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from db import audit, reminders, sends
+from db import audit, marks, reminders, sends
 from db import patients as stored_patients
 from db import returned_mail as stored
 from db.follow_up import DeliveryAttempt, Reminder
@@ -58,7 +58,8 @@ def take(clinic: Clinic, raw: bytes, mailbox: int | None = None, uid: int | None
         if mail.sort is Sort.REPORT:
             log().warning("report_not_ours")
             return Taken.NOT_OURS
-        return Taken.LETTER if stored.add_letter(session, fingerprint, mailbox, uid) else Taken.KNOWN
+        stored.note_letter(session, fingerprint, mailbox, uid)
+        return Taken.LETTER
 
 
 def settle_letters(clinic: Clinic, actor: str, until: datetime) -> None:
@@ -139,7 +140,7 @@ def _attempts(session: Session, message_id: str, returned_id: str | None = None)
 def _address_of(session: Session, attempt: DeliveryAttempt) -> str | None:
     """The address an attempt went to, from the copy of what left; None when that is not there any more."""
     try:
-        copy = sends.read_copy(session, attempt.number)
+        copy = marks.read_copy(session, attempt.number)
     except VaultError:  # she was erased
         return None
     if copy is None:

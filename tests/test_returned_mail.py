@@ -259,7 +259,7 @@ def test_an_answer_of_a_machine_changes_nothing(sqlite_desk: Desk, shape: str) -
 def test_a_letter_is_noted_once_without_a_word_of_it(desk: Desk) -> None:
     desk = with_mailbox(desk)
     raw = filled(shapes.LETTER, to=path_of(desk) if desk.rows() else "bounces@example.org")
-    assert [take(desk.clinic, raw, 7, 41), take(desk.clinic, raw, 7, 41)] == [T.LETTER, T.KNOWN]
+    assert [take(desk.clinic, raw, 6, 90), take(desk.clinic, raw, 7, 41)] == [T.LETTER, T.LETTER]
     desk.tick()
     take(desk.clinic, filled(shapes.COMPLAINT))
     with desk.store.read() as session:
