@@ -42,7 +42,7 @@ coverage: install-dev ## Run the tests and show branch coverage of scheduler/ an
 	$(PY) -m coverage report
 
 screens: install-dev ## Take the pictures of docs/screens again, in a real Chromium
-	rm -rf docs/screens
+	rm -f docs/screens/*.png docs/screens/keystrokes.txt
 	AFTERCARE_SCREENS=docs/screens $(PY) -m pytest -q tests/stories
 
 instances: install-dev ## Let 5 services share 10,000 messages on PostgreSQL, 10 rounds; then how fast 1, 2 and 3 are

@@ -53,9 +53,7 @@ def find_chromium() -> str | None:
 
 def launch(playwright: Playwright) -> Browser:
     """Start it; Debian's needs to be told where it is."""
-    # Its language decides how it draws fields for dates.
-    there = {**os.environ, "LANG": "en_GB.UTF-8", "LANGUAGE": "en_GB"}
-    return playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS), env=there)
+    return playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
 
 
 class Live:
