@@ -89,9 +89,14 @@ async def test_a_real_patient_is_for_who_may_read_records_and_is_noted(
     assert (noted["subject_id"], noted["fields"]) == (str(treatment_id), ["text"])
     part = await dana.get(f"{OWN}/html?treatment={treatment_id}")
     assert "Hello Beatrix." in part.text
-    rosa = staffed.at_work("rosa", Role.RECEPTION)
-    for forbidden in (path, f"{TEXT}?with=patient", f"{OWN}/html?treatment={treatment_id}"):
-        assert (await rosa.get(forbidden)).status_code == 403
+    assert len(sqlite_desk.audit("text.read_for")) == 1  # a frame of the page that was just noted
+    other = staffed.at_work("okafor", Role.CLINICIAN)
+    await other.get(f"{OWN}/html?treatment={treatment_id}")
+    assert sqlite_desk.audit("text.read_for")[1:] == [noted | {"actor": "staff:okafor"}]
+    for role in (Role.RECEPTION, Role.MANAGER):  # a manager writes texts, and reads no record
+        browser = staffed.at_work(f"the {role.value}".replace(" ", "-"), role)
+        for forbidden in (path, f"{TEXT}?with=patient", f"{OWN}/html?treatment={treatment_id}"):
+            assert (await browser.get(forbidden)).status_code == 403
     assert (await dana.get(f"/texts/how_are_you?treatment={treatment_id}")).status_code == 200
     assert (await dana.get(f"{TEXT}?treatment=none")).status_code == 404
     assert (await dana.get(f"{TEXT}?treatment={sqlite_desk.row('after-visit').id}")).status_code == 404

@@ -83,8 +83,11 @@ async def test_who_looked_at_which_patient_is_noted_on_every_page_about_her(work
     ):
         noted = await work.noted(work.dana, page + path, data=data)
         assert [(action, patient) for action, _, patient, _ in noted] == [("treatment.viewed", amina)], path
-    for path in (f"/reminders/{row.id}", f"/reminders/{row.id}/html"):
-        assert await work.noted(work.dana, path) == [("message.viewed", str(row.id), amina, ["text"])]
+    path, looked = f"/reminders/{row.id}", [("message.viewed", str(row.id), amina, ["text"])]
+    assert await work.noted(work.dana, f"{path}/html") == looked
+    assert await work.noted(work.dana, path) == looked
+    assert await work.noted(work.dana, f"{path}/html?scheme=dark") == []  # a frame of the page that was just noted
+    assert await work.noted(work.dana, f"{path}/html?attempt=1") == looked
     assert await work.noted(work.rosa, f"/reminders/{row.id}") == [("message.viewed", str(row.id), amina, ["subject"])]
 
 

@@ -47,6 +47,7 @@ from web.long_work import Works, work_page
 from web.outbox_pages import mail_html, mail_page, outbox_page
 from web.pages import Envelope, page, problem, refusal
 from web.pulse import pulse_fragment
+from web.seen import Looks
 from web.uploads import Uploads
 
 ROUTES: Final = (
@@ -211,6 +212,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor |
     app.state.door = door or FrontDoor(clinic)
     app.state.works = Works()
     app.state.uploads = Uploads()
+    app.state.looks = Looks()
     app.add_middleware(Envelope)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_unknown)

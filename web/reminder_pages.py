@@ -13,8 +13,8 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from db import board as stored
-from db import patients as stored_patients
 from db import sends
+from db import patients as stored_patients
 from db import worklist as people_of
 from db.board import BoardFilter
 from db.follow_up import CarePlan, Reminder
@@ -31,7 +31,7 @@ from web.forms import FormModel, filled
 from web.pages import clinic_of, page
 from web.people import full_name, person
 from web.preview_parts import mail_html_answer, preview_of_bytes, preview_of_rendered
-from web.seen import note_view
+from web.seen import is_noted, note_view
 from web.timeline_words import message_words, outcome_words, report_words, row_acts
 from web.times import Say
 
@@ -123,14 +123,16 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
     if not me.may(Right.RECORD) and "preview" in text:
         text = {**text, "preview": text["preview"].outside()}
     fields = ["text"] if me.may(Right.RECORD) else ["subject"]
-    note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, fields)
+    html_path = f"/reminders/{reminder_id}/html"
+    frames = html_path if me.may(Right.RECORD) else None
+    note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, fields, frames)
     return page(
         request,
         "reminder/reminder.html",
         preview=text.get("preview"),
         problem=text.get("problem"),
         is_copy=text.get("is_copy", False),
-        html_path=f"/reminders/{reminder_id}/html",
+        html_path=html_path,
         **shown,
     )
 
@@ -146,7 +148,8 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
             raise NotFound(f"there is no try {attempt} of this reminder")
         content, reply = sends.read_copy(session, attempt), found.reply
         who, name = person(patient, say.today), full_name(patient)
-    note_view(request, "copy.viewed", "attempt", str(attempt), row.patient_id, ["content"])
+    html_path = f"/reminders/{reminder_id}/html?attempt={attempt}"
+    note_view(request, "copy.viewed", "attempt", str(attempt), row.patient_id, ["content"], html_path)
     return page(
         request,
         "reminder/copy.html",
@@ -158,7 +161,7 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
         outcome=outcome_words(found),
         preview=preview_of_bytes(content) if content else None,
         raw=content.decode("utf-8", "replace") if content else "",
-        html_path=f"/reminders/{reminder_id}/html?attempt={attempt}",
+        html_path=html_path,
     )
 
 
@@ -177,7 +180,9 @@ def reminder_html(request: Request, reminder_id: UUID) -> Response:
     text = _preview(clinic, reminder_id, number)
     if text.get("preview") is None:
         raise HTTPException(404)
-    note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, ["text"])
+    frames = request.url.path + (f"?attempt={wanted}" if wanted else "")
+    if not is_noted(request, frames):
+        note_view(request, "message.viewed", "reminder", reminder_id, row.patient_id, ["text"])
     return mail_html_answer(text["preview"].html, request.query_params.get("scheme", ""))
 
 

@@ -35,7 +35,7 @@ from web.long_work import Told, start
 from web.pages import clinic_of, page
 from web.people import full_name
 from web.preview_parts import mail_html_answer, preview_of_rendered
-from web.seen import note_view
+from web.seen import is_noted, note_view
 from web.times import Say
 from web.word_differences import draft_differences
 
@@ -151,7 +151,10 @@ def text_html(request: Request, key: str, language: str, level: str) -> Response
             if treatment is None:
                 rendered = text_previews.render_sample(clinic, shelf, shown.source)
             else:
-                rendered = text_previews.render_for(session, clinic, shown.source, treatment).rendered
+                shows = text_previews.render_for(session, clinic, shown.source, treatment)
+                rendered = shows.rendered
+                if not is_noted(request, _frames(text_id, treatment)):
+                    note_view(request, "text.read_for", "treatment", treatment, shows.patient.id, ["text"])
         except AftercareError:
             raise HTTPException(404) from None
     return mail_html_answer(rendered.html, query.get("scheme", ""))
@@ -224,8 +227,8 @@ def _look(request: Request, session: Session, shelf: Shelf, shown: ShelvedText) 
                 "revealing": [str(finding) for finding in shows.findings],
                 "html_path": f"{path}&treatment={treatment}",
             }
-            fields = ["text"]
-            note_view(request, "text.read_for", "treatment", treatment, shows.patient.id, fields)
+            frames = _frames((source.key, source.language, source.level), treatment)
+            note_view(request, "text.read_for", "treatment", treatment, shows.patient.id, ["text"], frames)
     except NotFound:
         raise
     except AftercareError as wrong:
@@ -233,6 +236,11 @@ def _look(request: Request, session: Session, shelf: Shelf, shown: ShelvedText) 
     if query.get("with") == "patient":
         found["choices"] = _choices(request, session, source.key)
     return found
+
+
+def _frames(text_id: TextId, treatment: UUID) -> str:
+    """What the page of a text with a patient's values frames."""
+    return f"{'/'.join(text_id)} {treatment}"
 
 
 def _choices(request: Request, session: Session, key: str) -> list[tuple[UUID, str]]:
