@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from commands import (
     backup,
+    bounce,
     demo,
     gate,
     keys,
@@ -75,6 +76,7 @@ app.add_typer(library.protocol_app, name="protocol")
 app.add_typer(library.template_app, name="template")
 app.command("import")(record_import.import_)
 app.command("lot")(lot.lot)
+app.command("bounce")(bounce.bounce)
 app.command("check")(operate.check)
 app.command("status")(operate.status)
 app.command("hold")(gate.hold)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from db import audit, gate, reminders
 from db.turns import take_turn
 from scheduler import gate_watch, recovery, stop_journal
+from scheduler.bounce_mailbox import BounceMailbox
 from scheduler.clinic import Clinic
 from scheduler.clock import SystemClock
 from scheduler.database_clock import clock_off
@@ -60,6 +61,7 @@ class Sender:
         self._stopping = False
         self._machine = SystemClock()  # a pause of the process is real time, whatever clock the clinic lives by
         self._fresh = Freshness(self._machine.boottime)
+        self._mailbox = BounceMailbox(clinic) if clinic.settings.bounce_imap_host else None
         self.dispatcher: Dispatcher | None = None
 
     async def open(self) -> None:
@@ -104,6 +106,9 @@ class Sender:
         self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
         self._ticker.every("statistics", self._count_rows, hours=STATISTICS_HOURS)
         self._ticker.at("statistics at start", self._machine.now(), self._count_rows)  # beside the rest: ready at once
+        if self._mailbox is not None:
+            self._ticker.every("mailbox", self._mailbox.look, minutes=self._clinic.settings.bounce_minutes)
+            self._ticker.at("mailbox at start", self._machine.now(), self._mailbox.look)
         self._ticker.start()
         await self._sweep()
 
@@ -128,6 +133,8 @@ class Sender:
         """No new claims; what is on the wire finishes within 30 s; then the worker's orderly end is recorded."""
         self._stopping = True
         self._ticker.stop()
+        if self._mailbox is not None:
+            self._mailbox.stop()
         if self.dispatcher is not None:
             self.dispatcher.stop()
             await asyncio.wait(self._tasks[1:2], timeout=DRAIN_SECONDS)
@@ -142,6 +149,8 @@ class Sender:
         await self.open()
         try:
             await self.send_due()
+            if self._mailbox is not None:
+                await self._mailbox.look()
         finally:
             await self.stop()
 

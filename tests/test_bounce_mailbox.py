@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -13,13 +15,18 @@ from db.turns import find_turn
 from scheduler import bounce_mailbox, returned_mail
 from scheduler.bounce_mailbox import BounceMailbox, MailboxTrouble
 from scheduler.clinic import Clinic
+from scheduler.clock import FastClock
 from scheduler.returned_mail import Taken
+from scheduler.sender import Sender
 from tests import returned_mails as shapes
 from tests.certificates import Certificate, make_certificate
 from tests.clinic import Desk
 from tests.imap_server import LOGIN, Fault, ImapServer
+from tests.process import environment, open_folder
 from tests.returned_mails import filled
 from tests.test_returned_mail import path_of, sent_to_amina
+
+START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +238,30 @@ async def test_a_stop_does_not_wait_for_the_mailbox(sqlite_desk: Desk) -> None:
         assert all(thread.daemon for thread in threading.enumerate() if thread.name == "mailbox")
         await mailbox.look()
         assert server.count("LOGIN") == 1
+
+
+async def test_the_service_looks_at_its_start_and_ends_without_waiting(tmp_path: Path, sqlite_url: str) -> None:
+    async with ImapServer(mails={1: filled(shapes.READING_RECEIPT)}) as server:
+        env = environment(
+            tmp_path,
+            AFTERCARE_DATABASE_URL=sqlite_url,
+            AFTERCARE_BOUNCE_ADDRESS="bounces@example.org",
+            AFTERCARE_BOUNCE_IMAP_HOST="127.0.0.1",
+            AFTERCARE_BOUNCE_IMAP_PORT=str(server.port),
+            AFTERCARE_BOUNCE_IMAP_USERNAME=LOGIN[0],
+            AFTERCARE_BOUNCE_IMAP_PASSWORD=LOGIN[1],
+            AFTERCARE_BOUNCE_IMAP_SECURITY="none",
+        )
+        (tmp_path / "protocols").mkdir()
+        clinic = open_folder(env, START)
+        sender = Sender(clinic)
+        await sender.start()
+        await server.until("STORE")
+        await sender.stop()
+        assert server.seen == {1}
+        assert isinstance(clinic.clock, FastClock)
+        clinic.clock.advance(timedelta(minutes=5))
+        server.seen.clear()
+        await Sender(clinic).send_once()  # where a timer starts `send-due`, it looks too
+        assert server.seen == {1}
+        clinic.store.engine.dispose()
