@@ -1,4 +1,4 @@
-"""`migrate check status hold release` and `audit list verify`: for whoever runs the service."""
+"""`check status` and `audit list verify`: for whoever runs the service; `hold` and `release` are in `commands.gate`."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -7,12 +7,7 @@ import typer
 
 from commands.context import (
     AsJson,
-    By,
-    Reason,
-    Yes,
-    actor,
     clinic_of,
-    confirm,
     print_fields,
     print_json,
     print_line,
@@ -22,7 +17,6 @@ from commands.context import (
 )
 from db import audit, care_plans, reminders
 from db.states import ReminderState
-from scheduler import gate_keeper
 from scheduler.checks import check as run_checks
 from scheduler.health import examine
 
@@ -67,28 +61,6 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         print_json(shown)
         return
     print_fields(shown | {"counts": ", ".join(f"{count} {name}" for name, count in shown["counts"].items() if count)})
-
-
-def hold(context: typer.Context, reason: Reason, by: By = None) -> None:
-    """Stop all sending at once (the stop button)."""
-    gate_keeper.close(clinic_of(context), actor(by), reason)
-    print_line("Sending is stopped. Nothing leaves until: release")
-
-
-def release(context: typer.Context, yes: Yes = False, by: By = None) -> None:
-    """Open the sending gate again; shows what will leave and asks."""
-    clinic = clinic_of(context)
-    waiting = gate_keeper.look(clinic)
-    if not waiting.closed:
-        print_line("Sending is open already; nothing changed.")
-        return
-    print_line(f"Sending was stopped: {waiting.reason}")
-    print_line(f"{waiting.due} message(s) will leave at once.")
-    for reminder_id, due in waiting.first:
-        print_line(f"  {due.replace('T', ' ')}  {reminder_id}")
-    confirm("Open the gate?", yes)
-    gate_keeper.release(clinic, actor(by))
-    print_line("Sending is open.")
 
 
 @audit_app.command("list")

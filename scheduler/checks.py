@@ -1,6 +1,7 @@
 """`check`: what could be wrong before anyone notices; findings with stable ids. Reads only, but for one SMTP login."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from db.engine import UnsafeDatabase, check_engine
 from db.migrations import current, head
 from db.records import PatientKey
 from db.vault import VaultError
+from scheduler import gate_watch, permit, stop_journal
 from scheduler.clinic import Clinic
 from scheduler.mailer import Connection, Limits, RelayTrouble
 from scheduler.protocols import ProtocolInvalid, list_protocol_files, read_protocol
@@ -40,6 +42,8 @@ def check(clinic: Clinic) -> list[Found]:
         _audit,
         _relay,
         _gate,
+        _permit,
+        _stops,
         _clock,
         _protocols,
         _texts,
@@ -129,6 +133,28 @@ def _gate(clinic: Clinic) -> Iterator[Found]:
         row = gate.get_gate(session)
     if row.reason is not None:
         yield Found("gate-closed", "warn", f"nothing is sent: {row.reason}")
+
+
+def _permit(clinic: Clinic) -> Iterator[Found]:
+    with clinic.store.read() as session:
+        fault = gate_watch.find_fault(gate_watch.look(session, clinic))
+    if fault is not None:
+        yield Found("permit", "fail", f"{fault.reason}. A start stops all sending over it until release")
+    folder = permit.path_of(clinic.settings).parent
+    if not os.access(folder, os.W_OK):
+        yield Found(
+            "permit-unwritable", "fail", f"{folder} cannot be written: the permit to send lives beside the keys"
+        )
+
+
+def _stops(clinic: Clinic) -> Iterator[Found]:
+    with clinic.store.read() as session:
+        lost = stop_journal.find_lost(session, clinic)
+    for problem in lost.journal.problems:
+        yield Found("stop-journal-damaged", "fail", problem)
+    missing = sum(len(entries) for entries in lost.of_patients.values()) + len(lost.strangers)
+    if missing:
+        yield Found("stops-missing", "fail", f"{missing} stop(s) were entered that are not in this record: run release")
 
 
 def _clock(clinic: Clinic) -> Iterator[Found]:

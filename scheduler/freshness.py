@@ -11,14 +11,15 @@ FRESH_SECONDS = 45.0  # a worker without a heartbeat for 60 s counts as dead; on
 class Freshness:
     """The age of the last heartbeat by a clock that counts the time in which this process stood still."""
 
-    def __init__(self, boottime: Callable[[], float]) -> None:
+    def __init__(self, boottime: Callable[[], float], in_step: Callable[[], bool] = lambda: True) -> None:
         self._boottime = boottime
+        self._in_step = in_step  # whether the wall clock was not set meanwhile
         self._beaten_at = boottime()
         self._gaps = 0
 
     def __call__(self) -> bool:
-        """Whether the last heartbeat is young enough to send on it."""
-        return self._boottime() - self._beaten_at < FRESH_SECONDS
+        """Whether the last heartbeat is young enough to send on it, and the clock is the one it was."""
+        return self._boottime() - self._beaten_at < FRESH_SECONDS and self._in_step()
 
     def beaten(self, at: float) -> None:
         """A heartbeat is durable that was begun at that boottime."""

@@ -133,7 +133,7 @@ def check_sweep(clinic: Clinic, slept: timedelta) -> None:
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
             _close(session, gate.lock_gate(session), closing)
     if closing is None:
-        renew_permit(clinic, seen)
+        _renew_permit(clinic, seen)
 
 
 def close_for_clock(clinic: Clinic, jump: timedelta) -> None:
@@ -146,7 +146,15 @@ def close_for_clock(clinic: Clinic, jump: timedelta) -> None:
         _close(session, gate.lock_gate(session), Closing(GateCause.CLOCK, reason), again=True)
 
 
-def renew_permit(clinic: Clinic, seen: Seen) -> None:
+def note_progress(clinic: Clinic) -> None:
+    """At an orderly end: write on the permit how far this record has come."""
+    with clinic.store.read() as session:
+        seen = look(session, clinic)
+    if find_fault(seen) is None:
+        _renew_permit(clinic, seen)
+
+
+def _renew_permit(clinic: Clinic, seen: Seen) -> None:
     """Write on our own permit how far this record has come. Another's is left as it is: it says what is wrong."""
     own, row = seen.found.permit, seen.row
     if row.cause in IN_DOUBT:
@@ -157,7 +165,11 @@ def renew_permit(clinic: Clinic, seen: Seen) -> None:
     before = (own.attempt, own.event, own.stop)
     if reached == before or any(now < then for now, then in zip(reached, before, strict=True)):
         return
-    permit.write_permit(permit.path_of(clinic.settings), own.installation_id, *reached, seen.now)
+    try:
+        permit.write_permit(permit.path_of(clinic.settings), own.installation_id, *reached, seen.now)
+    except permit.PermitUnwritable:
+        # What it says stays true and is only older: no reason to stop anything. `check` tells of it.
+        log().error("permit_not_renewed")
 
 
 def _give_permit(session: Session, clinic: Clinic, seen: Seen) -> None:

@@ -20,6 +20,7 @@ from scheduler import gate_watch, recovery, stop_journal
 from scheduler.bounce_mailbox import BounceMailbox
 from scheduler.clinic import Clinic
 from scheduler.clock import SystemClock
+from scheduler.clock_guard import ClockGuard
 from scheduler.database_clock import clock_off
 from scheduler.dispatcher import Carrier, Dispatcher
 from scheduler.errors import Refused
@@ -60,7 +61,8 @@ class Sender:
         self._worker_id: UUID | None = None
         self._stopping = False
         self._machine = SystemClock()  # a pause of the process is real time, whatever clock the clinic lives by
-        self._fresh = Freshness(self._machine.boottime)
+        self._guard = ClockGuard(clinic.clock)
+        self._fresh = Freshness(self._machine.boottime, lambda: self._guard.find_jump() is None)
         self._mailbox = BounceMailbox(clinic) if clinic.settings.bounce_imap_host else None
         self.dispatcher: Dispatcher | None = None
 
@@ -163,6 +165,8 @@ class Sender:
 
     async def _look(self) -> None:
         """Wake the dispatcher when something is due, and set the alarm for what will be due next."""
+        if self._guard.find_jump() is not None:  # nothing is claimed or handed over any more: say why
+            await self._run(self._watch)
         upcoming = await self._run(self._next_ready)
         if upcoming is None or self.dispatcher is None:
             return
@@ -216,10 +220,22 @@ class Sender:
             log().info("replanned", count=done)
         return True
 
+    def _watch(self) -> bool:
+        """Close the gate where this process must not go on by itself. False: this machine's clock alone is wrong."""
+        jump = self._guard.find_jump()
+        if jump is None:
+            gate_watch.check_sweep(self._clinic, self._guard.slept())
+        elif clock_off(self._clinic):
+            return False  # the others go on; this one sends nothing until its clock is right again
+        else:
+            gate_watch.close_for_clock(self._clinic, jump)
+        self._guard.accept()
+        return True
+
     def _keep_house(self) -> None:
         """What every process does for itself, then what one does for all."""
         clinic, now = self._clinic, self._clinic.clock.now()
-        if self._worker_id is None:
+        if self._worker_id is None or not self._watch():
             return
         recovery.give_back_forgotten(clinic, self._worker_id)
         alone = clinic.store.is_sqlite
@@ -265,6 +281,7 @@ class Sender:
 
     def _end(self) -> None:
         self._write_anchor()
+        gate_watch.note_progress(self._clinic)
         if self._worker_id is not None:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
                 gate.stop_worker(session, self._worker_id)

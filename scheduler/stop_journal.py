@@ -10,12 +10,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import audit
+from db import audit, gate
 from db import patients as stored_patients
 from db.states import StopReason
 from db.vault import VaultError
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
+from scheduler.gate_watch import IN_DOUBT
 from scheduler.logs import log
 from scheduler.recorder import ACTOR
 from scheduler.stop_log import Journal, StopEntry, path_of, read_journal
@@ -94,9 +95,14 @@ def replay(clinic: Clinic, actor: str = ACTOR, shown: bool = False) -> Replayed:
 
 
 def replay_if_lost(clinic: Clinic) -> None:
-    """At a start: replay when one of the latest entries is not in this database, whatever else was noticed."""
+    """At a start: replay when one of the latest entries is not in this database, though nothing else was noticed.
+
+    Behind a gate that is closed over a doubt the release does it, after it has dealt with what may have left.
+    """
     latest = read_journal(path_of(clinic.settings), clinic.store.vault, LATEST)
     with clinic.store.read() as session:
+        if gate.get_gate(session).cause in IN_DOUBT:
+            return
         lacks = any(True for _ in _unknown(session, latest.entries))
     if lacks:
         replay(clinic)

@@ -20,9 +20,10 @@ from scheduler.decisions import Decided
 from scheduler.errors import AftercareError, InvalidInput, NotFound
 from web.doors import NotAllowed, local_path, me_of
 from web.event_rights import OWN_FORMS, may_record, may_take_back
-from web.forms import FormModel, filled
+from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.sentences import DONE
+from web.trail_words import words_of
 
 # After these a message leaves, unless a rule forbids it. What was reopened stands as it stood: nothing is promised.
 _TO_LEAVE: Final = frozenset(
@@ -33,6 +34,14 @@ _TO_LEAVE: Final = frozenset(
         DecisionKind.RETRY,
         DecisionKind.RESOLVE_RESEND,
     }
+)
+_ANSWERS: Final = {"yes": True, "no": False}
+_QUESTION: Final = (
+    (
+        "yes",
+        "Yes: this is an earlier state of a record that went on. What is due becomes “unknown”; a person settles each",
+    ),
+    ("no", "No: it was only off or moved, and nothing was sent meanwhile. What is due leaves at once"),
 )
 _STAYS: Final = frozenset({ReminderState.HELD, ReminderState.CANCELLED, ReminderState.MISSED, ReminderState.FAILED})
 
@@ -81,6 +90,13 @@ class ReasonForm(FormModel):
     """Why."""
 
     reason: str = ""
+
+
+class ReleaseForm(FormModel):
+    """Whether the record is an earlier state of one that went on, where nobody but a person can tell."""
+
+    put_back: str = ""
+    back: str = ""
 
 
 def decide(request: Request, reminder_id: UUID) -> Response:
@@ -170,8 +186,7 @@ def confirm_address(request: Request, patient_id: UUID) -> Response:
 
 def sending_page(request: Request) -> Response:
     """Stop all sending, or release it with open eyes: how many would leave, and which first."""
-    waiting = gate_keeper.look(clinic_of(request))
-    return page(request, "sending.html", waiting=waiting, form=filled(ReasonForm()))
+    return _sending(request, filled(ReasonForm()))
 
 
 def stop_sending(request: Request) -> Response:
@@ -180,16 +195,36 @@ def stop_sending(request: Request) -> Response:
     try:
         gate_keeper.close(clinic, me_of(request).actor, form.reason)
     except AftercareError as wrong:
-        shown = filled(form, wrong, {"reason": "Reason"})
-        return page(request, "sending.html", 422, waiting=gate_keeper.look(clinic), form=shown)
+        return _sending(request, filled(form, wrong, {"reason": "Reason"}), 422)
     return go_to("/today", "stopped")
 
 
 def release_sending(request: Request) -> Response:
-    """Open the gate."""
-    BackForm.read(request)
-    gate_keeper.release(clinic_of(request), me_of(request).actor)
-    return go_to("/today", "released")
+    """Open the gate, after a restore holding what the stop journal knows and the record does not."""
+    form = ReleaseForm.read(request)
+    try:
+        done = gate_keeper.release(clinic_of(request), me_of(request).actor, _ANSWERS.get(form.put_back))
+    except InvalidInput:
+        wrong = InvalidInput("put_back: say whether some of it may have left already")
+        return _sending(request, filled(form, wrong, {"put_back": "May some of it have left already?"}), 422)
+    return go_to("/today", "released-held" if done.unknown or done.replayed.held else "released")
+
+
+def _sending(request: Request, form: Filled, status: int = 200) -> Response:
+    waiting = gate_keeper.look(clinic_of(request))
+    lost = waiting.lost
+    stops = [entry for entries in lost.of_patients.values() for entry in entries] if lost else []
+    return page(
+        request,
+        "sending.html",
+        status,
+        waiting=waiting,
+        form=form,
+        stops=[(entry, words_of(entry.fact)) for entry in stops],
+        strangers=[(entry, words_of(entry.fact)) for entry in lost.strangers] if lost else [],
+        answers=_QUESTION,
+        listed=gate_keeper.LISTED,
+    )
 
 
 def decided_key(kind: DecisionKind, decided: Decided, me: Present) -> str:

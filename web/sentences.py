@@ -59,6 +59,7 @@ _DONE: Final = {
     "text-approved": "Approved. It is sent from now on.",
     "plans-moved": "Moved. Their unsent messages follow the new version.",
     "plans-moved-some": "Moved, but for plans that had ended or been moved meanwhile.",
+    "released-held": "Sending is released. What may have left already, or lacks a stop, is held and on this list.",
     "stopped": "All sending is stopped. Nothing leaves until it is released.",
     "released": "Sending is released.",
     "decided-hold": "Held. It stays on the board until somebody gives it back.",
