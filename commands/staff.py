@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Accounts of the clinic's pages: add, list, disable, enable, reset, roles.", no_args_is_help=True
 )
 
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (what is listened on; no browser opens it)
 Roles = Annotated[list[str], typer.Option("--role", help=", ".join(role.value for role in Role) + "; repeatable")]
 Login = Annotated[str, typer.Argument(metavar="LOGIN", help="the sign-in name")]
 
@@ -119,5 +120,7 @@ def _id_of(clinic: Clinic, login: str) -> UUID:
 
 def _print_link(clinic: Clinic, token: str) -> None:
     host, port = clinic.settings.listen_address
-    print_line(f"http://{f'[{host}]' if ':' in host else host}:{port}/join/{token}")
+    here = EVERYWHERE.get(host, host)
+    print_line(f"http://{f'[{here}]' if ':' in here else here}:{port}/join/{token}")
     print_error("note: give this link to the person only; it works once, for three days")
+    print_error("note: it opens on this machine; on others put the address of the proxy before /join/")

@@ -3,7 +3,7 @@
 Getting in with them is in `tests/test_front_door.py`; one's own secrets are in `tests/test_own_account.py`.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -87,12 +87,12 @@ def test_a_sign_in_name_is_made_of_the_persons(staffed: Staffed, name: str, logi
     "login", ["dana novak", "dana_novak", "dana@example.org", ".dana", "dana.", "1dana", "d" * 41, "дана", "a\x00b"]
 )
 def test_a_sign_in_name_is_of_plain_letters(staffed: Staffed, login: str) -> None:
-    with pytest.raises(InvalidInput, match="login: write small letters"):
+    with pytest.raises(InvalidInput, match="login: write small letters and digits, at most 40"):
         add(staffed, login=login)
 
 
 def test_a_name_without_plain_letters_needs_a_sign_in_name(staffed: Staffed) -> None:
-    with pytest.raises(InvalidInput, match="login: write small letters"):
+    with pytest.raises(InvalidInput, match="login: write small letters and digits, at most 40"):
         add(staffed, "Дана Новак")
     add(staffed, "Дана Новак", login="dana")
     assert [member.name for member in staff.list_members(staffed.clinic)] == ["Дана Новак"]
@@ -319,3 +319,21 @@ def test_two_managers_who_disable_each_other_at_once_leave_one(both: Staffed) ->
         done = list(pool.map(disable, managers))
     assert done.count(True) == 3
     assert [member.disabled_at for member in staff.list_members(both.clinic)].count(None) == 1
+
+
+def test_a_name_that_another_enters_at_this_moment_is_taken(postgres_desk: Desk) -> None:
+    both = Staffed(postgres_desk.clinic)
+    with ThreadPoolExecutor(1) as pool:
+        with postgres_desk.store.write("cli:other", postgres_desk.clock.now()) as session:
+            stored.add_member(session, "dana.novak", "Dana Novak", [Role.RECEPTION], None)
+            waits = pool.submit(add, both)
+            assert not wait([waits], timeout=0.5).done  # for the other to end
+        with pytest.raises(InvalidInput, match=r'login: "dana\.novak" is taken'):
+            waits.result()
+
+
+def test_a_long_name_makes_a_sign_in_name_that_is_short_enough(both: Staffed) -> None:
+    staff_id, _ = add(both, "Dr Maria Guadalupe Concepcion Villanueva Ibarra")
+    assert [(member.id, member.login) for member in staff.list_members(both.clinic)] == [
+        (staff_id, "maria.guadalupe.concepcion.villanueva.ib")
+    ]

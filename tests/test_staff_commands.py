@@ -126,7 +126,17 @@ def test_what_is_wrong_is_said_and_nothing_changes(terminal: Terminal) -> None:
     assert terminal.ok("audit", "list", "--json").json == before
 
 
-def test_a_link_to_an_address_of_six_is_one_that_browsers_take(terminal: Terminal) -> None:
-    said = terminal.run("staff", "add", "Dana", "--role", "manager", LISTEN="[::1]:8000")
+@pytest.mark.parametrize(
+    ("listen", "link"),
+    [
+        ("[::1]:8000", "http://[::1]:8000/join/"),
+        ("0.0.0.0:8001", "http://127.0.0.1:8001/join/"),
+        ("[::]:8002", "http://[::1]:8002/join/"),
+        ("192.0.2.7:8003", "http://192.0.2.7:8003/join/"),
+    ],
+)
+def test_a_link_is_one_that_browsers_take(listen: str, link: str, terminal: Terminal) -> None:
+    said = terminal.run("staff", "add", "Dana", "--role", "manager", LISTEN=listen)
     assert said.code == 0
-    assert said.lines[-1].startswith("http://[::1]:8000/join/")
+    assert said.lines[-1].startswith(link)
+    assert "on others put the address of the proxy before /join/" in said.err

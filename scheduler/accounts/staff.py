@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from db import accounts as stored
@@ -95,9 +96,10 @@ def add(
     if problems:
         raise InvalidInput(*problems)
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        if stored.find_by_login(session, chosen) is not None:
-            raise InvalidInput(f'login: "{chosen}" is taken; choose another')
-        member = stored.add_member(session, chosen, cleaned, wanted, address)
+        try:
+            member = stored.add_member(session, chosen, cleaned, wanted, address)
+        except IntegrityError:  # asked beforehand, two at one moment would both be told that it is free
+            raise InvalidInput(f'login: "{chosen}" is taken; choose another') from None
         audit.record(session, "staff.added", "staff", member.id, fields=["name", "roles"])
         return member.id, _link(session, clinic, LinkPurpose.INVITE, member.id, now)
 
@@ -378,7 +380,7 @@ def _check_name(name: str) -> tuple[str, list[str]]:
 def _check_login(login: str) -> tuple[str, str | None]:
     wanted = login.strip().lower()
     if not LOGIN.fullmatch(wanted) or len(wanted) > LONGEST_LOGIN:
-        return "", "login: write small letters and digits, like dana or dana.novak"
+        return "", f"login: write small letters and digits, at most {LONGEST_LOGIN}, like dana or dana.novak"
     return wanted, None
 
 
@@ -390,6 +392,7 @@ def _check_address(email: str | None) -> tuple[str | None, str | None]:
 
 
 def _login_of(name: str) -> str:
-    """A sign-in name made of a person's: `Dr Zoë Novak` -> `zoe.novak`; empty when it has no plain letters."""
-    words = [re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", normal(word))) for word in name.split()]
-    return ".".join(word for word in words if word and word not in ("dr", "prof", "ms", "mr", "mrs"))
+    """A sign-in name made of a person's: `Dr Zoë Novak` -> `zoe.novak`; empty without plain letters, cut when long."""
+    words = (re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", normal(word))) for word in name.split())
+    kept = [word for word in words if word not in ("", "dr", "prof", "ms", "mr", "mrs")]
+    return ".".join(kept)[:LONGEST_LOGIN].rstrip(".")
