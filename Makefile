@@ -4,6 +4,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PARALLEL ?= 2
+INSTANCES ?= 5x10000x10
 
 .PHONY: help install install-dev run demo test check format coverage screens instances
 .DEFAULT_GOAL := help
@@ -46,7 +47,7 @@ screens: install-dev ## Take the pictures of docs/screens again, in a real Chrom
 	AFTERCARE_SCREENS=docs/screens $(PY) -m pytest -q tests/stories
 
 instances: install-dev ## Let 5 services share 10,000 messages on PostgreSQL, 10 rounds; then how fast 1, 2 and 3 are
-	AFTERCARE_INSTANCES=1 $(PY) -m pytest -q -s -n 0 -p no:randomly tests/test_instances.py
+	AFTERCARE_INSTANCES=$(INSTANCES) $(PY) -m pytest -q -s -n 0 -p no:randomly tests/test_instances.py
 
 # Installs a lock unless its stamp, named after the lock's SHA-256, is there. The launcher finds its checkout by itself.
 define install_lock

@@ -30,8 +30,9 @@ from tests.postgres import PostgresServer
 from tests.process import wait_until
 from tests.smtp_process import smtp_process
 
-LONG = "AFTERCARE_INSTANCES" in os.environ
-DUE, PROCESSES, ROUNDS = (10_000, 5, 10) if LONG else (200, 3, 1)
+SIZE = os.environ.get("AFTERCARE_INSTANCES")  # processes x messages x rounds
+LONG = SIZE is not None
+PROCESSES, DUE, ROUNDS = map(int, (SIZE or "3x200x1").split("x"))
 
 
 @pytest.fixture(scope="module")
