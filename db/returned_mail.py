@@ -4,6 +4,7 @@ Which message of the mailbox is what, and what follows from it, is in `scheduler
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -147,16 +148,43 @@ def count_mailbox_troubles(session: Session, patient_id: UUID, email_version: in
     return session.scalar(query) or 0
 
 
-def list_came_back(session: Session, limit: int) -> list[tuple[DeliveryReport, Reminder]]:
-    """Messages that came back and that nobody has acted on, the longest waiting first."""
-    query = (
-        select(DeliveryReport, Reminder)
-        .join(Reminder, Reminder.id == DeliveryReport.reminder_id)
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What came back and waits for a person; of letters how many, and when the first and the last were found."""
+
+    reports: Sequence[tuple[DeliveryReport, Reminder]]
+    letters: int
+    letters_since: datetime | None
+    letters_until: datetime | None
+
+
+def find_waiting(session: Session, limit: int) -> Waiting:
+    """What nobody has acted on, of reports so many, the longest waiting first: one query, as Today asks many."""
+    letters = (
+        select(
+            func.count().label("letters"),
+            func.min(MailboxLetter.found_at).label("since"),
+            func.max(MailboxLetter.found_at).label("until"),
+        )
+        .where(text(f"mailbox_letters.{_WAITS_SQL}"))
+        .subquery()
+    )
+    reports = (
+        select(DeliveryReport.id)
         .where(text(f"delivery_reports.{_WAITS_SQL}"))
         .order_by(DeliveryReport.waits_since)
         .limit(limit)
     )
-    return [(row[0], row[1]) for row in session.execute(query)]
+    query = (
+        select(letters, DeliveryReport, Reminder)
+        .select_from(letters)
+        .outerjoin(DeliveryReport, DeliveryReport.id.in_(reports))
+        .outerjoin(Reminder, Reminder.id == DeliveryReport.reminder_id)
+        .order_by(DeliveryReport.waits_since)
+    )
+    rows = session.execute(query).all()  # one at least: the letters are counted
+    first = rows[0]
+    return Waiting([(row[3], row[4]) for row in rows if row[3] is not None], first.letters, first.since, first.until)
 
 
 def settle_reports(session: Session, patient_id: UUID, reminder_id: UUID | None = None) -> None:
@@ -182,13 +210,6 @@ def list_noted(session: Session, mailbox: int, uids: Collection[int]) -> set[int
     """Which of these messages of the mailbox are letters that were noted."""
     query = select(MailboxLetter.uid).where(MailboxLetter.mailbox == mailbox, MailboxLetter.uid.in_(uids))
     return {uid for uid in session.scalars(query) if uid is not None}
-
-
-def count_letters(session: Session) -> tuple[int, datetime | None, datetime | None]:
-    """How many letters nobody has looked at, when the first was found, and when the last."""
-    query = select(func.count(), func.min(MailboxLetter.found_at), func.max(MailboxLetter.found_at))
-    row = session.execute(query.where(text(_WAITS_SQL))).one()
-    return row[0], row[1], row[2]
 
 
 def settle_letters(session: Session, until: datetime) -> int:

@@ -16,11 +16,10 @@ from sqlalchemy.orm import Session
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db import reminders as stored_reminders
-from db import returned_mail
 from db import worklist as stored
 from db.follow_up import CarePlan, PlanQuestion, Reminder, Review
 from db.records import Patient
-from db.returned_mail import DeliveryReport
+from db.returned_mail import DeliveryReport, Waiting, find_waiting
 from db.states import Reason, ReminderState, ReviewStatus, StopReason
 from scheduler.clinic import Clinic
 from scheduler.library import Shelf
@@ -146,7 +145,8 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
     """Everything that waits for a person now."""
     now = clinic.clock.now()
     full: set[LineKind] = set()
-    found = _to_act_on(session, list(_lines(session, clinic, now, full)))
+    returned = find_waiting(session, EACH + 1)
+    found = _to_act_on(session, list(_lines(session, clinic, now, full, returned)))
     by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind}
     lines = [line for kind in LineKind for line in by_kind[kind][:EACH]]
     zone = clinic.settings.clinic_time_zone
@@ -166,7 +166,7 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
         counted={reason: held[reason] for reason in COUNTED if held.get(reason)},
         visits=[line for line in visits if line.patient_id in people],
         leaving=[row for row in leaving if row.patient_id in people],
-        letters=_letters(session),
+        letters=_letters(returned),
         people=people,
         plans=stored.find_plans(
             session,
@@ -178,9 +178,9 @@ def read_worklist(session: Session, clinic: Clinic) -> Worklist:
     )
 
 
-def _letters(session: Session) -> Letters | None:
-    count, since, until = returned_mail.count_letters(session)
-    return None if since is None or until is None else Letters(count, since, until)
+def _letters(returned: Waiting) -> Letters | None:
+    since, until = returned.letters_since, returned.letters_until
+    return None if since is None or until is None else Letters(returned.letters, since, until)
 
 
 def _to_act_on(session: Session, found: Sequence[Line]) -> list[Line]:
@@ -190,7 +190,7 @@ def _to_act_on(session: Session, found: Sequence[Line]) -> list[Line]:
     return [line for line in found if line.patient_id not in gone or line.kind is LineKind.UNSIGNED]
 
 
-def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind]) -> Iterator[Line]:
+def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind], returned: Waiting) -> Iterator[Line]:
     some = EACH + 1
     for plan in stored.list_call_asked(session, some):
         yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at)
@@ -199,7 +199,7 @@ def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind])
     for plan in stored.list_release_asked(session, some):
         yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
     yield from _messages(session, some, full)
-    for report, row in returned_mail.list_came_back(session, some):
+    for report, row in returned.reports:
         at = report.received_at
         yield Line(LineKind.CAME_BACK, row.patient_id, row.care_plan_id, at, reminder=row, report=report)
     for question in stored_plans.list_open_questions(session, some):
