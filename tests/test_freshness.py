@@ -35,3 +35,12 @@ def test_a_heartbeat_that_took_long_to_be_written_counts_from_its_beginning(cloc
     clock.advance(timedelta(seconds=FRESH_SECONDS))
     fresh.beaten(began)
     assert not fresh()
+
+
+def test_a_wall_clock_that_was_set_is_not_sent_by() -> None:
+    steps = [True]
+    fresh = Freshness(lambda: 0.0, in_step=lambda: steps[0])
+    still_ours = fresh.from_now()
+    assert (fresh(), still_ours()) == (True, True)
+    steps[0] = False
+    assert (fresh(), still_ours()) == (False, False)
