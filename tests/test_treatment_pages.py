@@ -94,6 +94,25 @@ async def test_who_looked_at_which_patient_is_noted_on_every_page_about_her(work
 # Moving, cancelling, giving to whom it belongs
 
 
+async def test_a_plan_whose_messages_are_done_is_not_over_while_a_review_is_to_come(work: AtWork) -> None:
+    work.desk.write_protocol(SHORT, "short")
+    work.desk.approve_unseen()
+    page = f"/treatments/{work.desk.treat(work.desk.enter(BEATRIX), '2026-11-23T08:30', 'short').treatment_id}"
+    work.desk.tick(hours=9)
+    work.desk.send_due()
+    assert "Its messages are done; a review is still to come" in await seen(work.dana, page)
+    work.desk.event(id_of(page), K.COMPLETE)
+    assert "The plan is completed" in await seen(work.dana, page)
+
+
+async def test_what_was_written_is_shown_again_when_it_is_refused(work: AtWork) -> None:
+    amina, _ = treated(work)
+    data = {"note": "Rang her: <b>no</b> answer", "replaces": "none"}
+    refused = await work.rosa.post(f"/patients/{amina}/contact", data)
+    assert refused.status_code == 409
+    assert "Rang her: &lt;b&gt;no&lt;/b&gt; answer" in refused.text
+
+
 async def test_what_a_corrected_date_changes_is_shown_before_it_is_saved(work: AtWork) -> None:
     _, page = treated(work)
     html = (await work.rosa.get(f"{page}/move")).text

@@ -273,7 +273,9 @@ def _answer_refused(request: Request, error: Exception) -> Response:
     if isinstance(error, NotFound):
         return page(request, "not_found.html", 404)
     back = request.state.form.get("back", "")
-    return refusal(request, error, local_path(back if isinstance(back, str) else ""))
+    typed = [request.state.form.get(name, "") for name in ("note", "reason")]
+    kept = [text for text in typed if isinstance(text, str) and text.strip()]
+    return refusal(request, error, local_path(back if isinstance(back, str) else ""), kept)
 
 
 def _answer_not_encrypted(request: Request, error: Exception) -> Response:

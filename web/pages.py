@@ -3,7 +3,7 @@
 What a page shows is put together in the file of its noun; who may see it is in `web.doors`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -161,10 +161,10 @@ def go_to(path: str, done: str | None = None) -> RedirectResponse:
     return RedirectResponse(path, 303)
 
 
-def refusal(request: Request, error: Exception, back: str) -> HTMLResponse:
-    """What the rules, or a wrong entry, forbid: nothing was changed; why, and the way back."""
+def refusal(request: Request, error: Exception, back: str, typed: Sequence[str] = ()) -> HTMLResponse:
+    """What the rules, or a wrong entry, forbid: nothing was changed; why, the way back, and what was typed."""
     lines = [line[:1].upper() + line[1:] for line in str(error).splitlines()]
-    return page(request, "refused.html", 409, lines=lines, back=back)
+    return page(request, "refused.html", 409, lines=lines, back=back, typed=typed)
 
 
 def download(content: bytes, media_type: str, name: str) -> Response:

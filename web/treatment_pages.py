@@ -47,6 +47,13 @@ _STATUS: Final = {
 }
 
 
+def _status(plan: CarePlan, expects_review: bool) -> tuple[str, str]:
+    """How the plan stands: one whose messages are all done is not over while a review is still to come."""
+    if plan.status is CarePlanStatus.COMPLETED and expects_review:
+        return "quiet", "Its messages are done; a review is still to come"
+    return _STATUS[plan.status]
+
+
 class MoveForm(FormModel):
     """A corrected date; `sure`: the difference was read."""
 
@@ -99,7 +106,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "approved": shelved.approved,
             "version": shelved.protocol.version,
             "protocol_key": shelved.protocol.key,
-            "status": _STATUS[plan.status],
+            "status": _status(plan, any(row.open for row in reviews.values())),
             "cancelled": treatment.status is TreatmentStatus.CANCELLED,
             "moved_to": treatment.reassigned_to_id,
             "running": _runs(plan),
