@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
+from db.follow_up import Reminder
 from db.records import AddressFact, Consent, NamePrefix, Patient, PatientKey, PatientStop
 from db.sealed import learn_keys, vault_of
 from db.states import AddressFactKind, AddressState, CallSafe, Level, StopReason, Topic
@@ -131,9 +132,21 @@ def find_known(session: Session, patient_ids: Collection[UUID]) -> set[UUID]:
     return set(session.scalars(select(Patient.id).where(Patient.id.in_(patient_ids))))
 
 
+def lock_patients_of(session: Session, reminder_ids: Sequence[UUID]) -> None:
+    """Lock whom these reminders are for, always in the same order: before the reminders, as planning does."""
+    if reminder_ids:
+        theirs = select(Patient.id).join(Reminder, Reminder.patient_id == Patient.id).order_by(Patient.id)
+        query = theirs.where(Reminder.id.in_(reminder_ids)).with_for_update(of=Patient, key_share=True)
+        session.execute(query).all()
+
+
 def lock_patient(session: Session, patient_id: UUID) -> Patient | None:
-    """The patient, her row locked for the rest of the transaction: all planning of her is in line behind it."""
-    query = select(Patient).where(Patient.id == patient_id).with_for_update()
+    """The patient, her row locked for the rest of the transaction: all planning of her is in line behind it.
+
+    Not against rows that point at her (NO KEY UPDATE): a mark holds her reminder and inserts an attempt of hers, and
+    would wait for us while we wait for that reminder.
+    """
+    query = select(Patient).where(Patient.id == patient_id).with_for_update(key_share=True)
     # What was read before the wait for the lock may be older than what its holder has committed.
     return session.scalar(query.execution_options(populate_existing=True))
 

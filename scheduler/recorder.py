@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import sends
+from db import patients, sends
 from scheduler import outcomes
 from scheduler.clinic import Clinic
 from scheduler.logs import log
@@ -83,6 +83,7 @@ class Recorder:
     def _commit(self, group: list[sends.Mark | Ended], again: bool) -> list[int | None]:
         clinic = self._clinic
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+            patients.lock_patients_of(session, [wanted.reminder_id for wanted in group if isinstance(wanted, Ended)])
             # Outcomes first: one of them may bring the very stop that a mark of this group has to see.
             for wanted in group:
                 if isinstance(wanted, Ended):
