@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test check format coverage screens instances
+.PHONY: help install install-dev run demo test crash check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -26,6 +26,9 @@ demo: install ## Play a sample clinic with time running fast
 
 test: check ## Check, then run the whole test-suite
 	$(PY) -m pytest -n $(PARALLEL)
+
+crash: install-dev ## Kill the service a thousand times on both databases and print what came of it (AFTERCARE_KILLS=N)
+	$(PY) -m pytest -q -p no:randomly -p no:xdist tests/long_crash.py
 
 check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff check .

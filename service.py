@@ -149,11 +149,11 @@ def _keys(settings: Settings, engine: Engine) -> KeyRing:
 @app.command()
 def migrate() -> None:
     """Bring the database schema to this program's; nothing is lost, and a second run changes nothing."""
-    settings = load_settings()
+    settings = _settings()
     lock = SendingLock(settings.lock_file)
     if settings.database_url.startswith("sqlite"):
         lock.take(_holder("migrate"))
-    changed = migrate_schema(make_engine(settings.database_url))
+    changed = _migrate(settings)
     lock.release()
     print_line(f"The schema is {head()} now." if changed else f"The schema is {head()} already.")
 

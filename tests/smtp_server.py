@@ -43,6 +43,7 @@ class SmtpServer:
         ledger: Path | None = None,
         synced: bool = True,
         folder: Path | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.tls, self.implicit_tls, self.offer_starttls = tls, implicit_tls, offer_starttls
         self.login, self.ways = login, ways
@@ -52,6 +53,7 @@ class SmtpServer:
         self.delay = delay  # seconds before every answer to content
         self.ledger, self.folder = ledger, folder
         self.synced = synced  # whether a ledger line is on the disk before the 250: slow, and only for kills of ours
+        self.now = now  # seconds since 1970, for a clinic that lives by another clock
         self.port = 0
         self.connections = 0
         self.open_connections = 0
@@ -121,11 +123,15 @@ class SmtpServer:
         if self._server is None:
             return
         self._server.close()
+        await self.hang_up()
+        self._server = None
+
+    async def hang_up(self) -> None:
+        """Cut every connection; who connects again is served."""
         for session in tuple(self._sessions):
             session.cancel()
         await asyncio.gather(*self._sessions, return_exceptions=True)
         await asyncio.sleep(0)
-        self._server = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -337,7 +343,7 @@ class Session:
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             monotonic=time.monotonic(),
-            wall=time.time(),
+            wall=self.server.now(),
             encrypted=self.encrypted,
             connection=self.number,
             content=content,
