@@ -208,6 +208,8 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
         if sending:
             sender = Sender(clinic)
             await sender.start()
+            if server is not None:
+                server.app.state.signs = sender.signs
         if server is None:
             log().info("ready")
         else:

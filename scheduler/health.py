@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from db import gate, reminders
 from db.states import GateState, Reason, ReminderState
 from scheduler.clinic import Clinic
+from scheduler.integrity import Checked, find_last_check
 
 STALLED_AFTER = timedelta(minutes=5)  # the oldest due message waits this long although the gate is open
 HEARTBEAT_LATE = timedelta(seconds=60)
@@ -46,12 +47,15 @@ class Health:
     vitals: Vitals
     held: dict[Reason, int]
     failed: int  # refused for good, and nobody has acted on it
+    checked: Checked | None  # the last scheduled check of the record
 
     @property
     def ok(self) -> bool:
-        """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed."""
-        now, troubled = self.vitals, self.unknown or self.failed
-        return now.alive and now.gate_open and not now.stalled and not now.to_folder and not troubled
+        """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed, the
+        record whole."""
+        now, whole = self.vitals, self.checked is None or not self.checked.problems
+        works = now.alive and now.gate_open and not now.stalled and not now.to_folder
+        return works and whole and not self.unknown and not self.failed
 
     @property
     def unknown(self) -> int:
@@ -83,4 +87,5 @@ def examine(session: Session, clinic: Clinic) -> Health:
         vitals=feel_pulse(session, clinic),
         held=reminders.count_by_reason(session, ReminderState.HELD),
         failed=reminders.count_unsettled(session, ReminderState.FAILED),
+        checked=find_last_check(session),
     )

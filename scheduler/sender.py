@@ -25,13 +25,16 @@ from scheduler.database_clock import clock_off
 from scheduler.dispatcher import Carrier, Dispatcher
 from scheduler.errors import Refused
 from scheduler.freshness import Freshness
+from scheduler.housekeeping import Housekeeper
 from scheduler.logs import log
 from scheduler.mailer import Connection, Limits, RelaySettings
+from scheduler.metrics import SenderSigns
 from scheduler.outbox import FolderConnection
 from scheduler.recorder import ACTOR, Recorder
 from scheduler.ticker import (
     ANCHOR_MINUTES,
     HEARTBEAT_SECONDS,
+    HOUSEKEEPING_SECONDS,
     LOOK_SECONDS,
     STATISTICS_HOURS,
     SWEEP_SECONDS,
@@ -64,6 +67,8 @@ class Sender:
         self._guard = ClockGuard(clinic.clock)
         self._fresh = Freshness(self._machine.boottime, lambda: self._guard.find_jump() is None)
         self._mailbox = BounceMailbox(clinic) if clinic.settings.bounce_imap_host else None
+        self._recorder: Recorder | None = None
+        self._housekeeper = Housekeeper(clinic, relay_of(clinic))
         self.dispatcher: Dispatcher | None = None
 
     async def open(self) -> None:
@@ -80,7 +85,7 @@ class Sender:
         await self._run(stop_journal.replay_if_lost, clinic)
         self._worker_id = await self._run(self._register)
         await self._run(recovery.recover, clinic, self._worker_id, clinic.store.is_sqlite)
-        recorder = Recorder(clinic, self._executor)
+        recorder = self._recorder = Recorder(clinic, self._executor)
 
         def make_carrier() -> Carrier:
             return FolderConnection(clinic.settings.outbox) if relay is None else Connection(relay, self._limits)
@@ -105,6 +110,7 @@ class Sender:
         self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
         self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
         self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
+        self._ticker.every("housekeeping", self._housekeeper.look, seconds=HOUSEKEEPING_SECONDS)
         self._ticker.every("anchor", self._anchor, minutes=ANCHOR_MINUTES)
         self._ticker.every("statistics", self._count_rows, hours=STATISTICS_HOURS)
         self._ticker.at("statistics at start", self._machine.now(), self._count_rows)  # beside the rest: ready at once
@@ -156,6 +162,13 @@ class Sender:
         finally:
             await self.stop()
 
+    def signs(self) -> SenderSigns | None:
+        """What this process knows of itself, None before `open`."""
+        if self._recorder is None or self.dispatcher is None:
+            return None
+        circuit = self.dispatcher.circuit
+        return SenderSigns(self._recorder.healthy, circuit.closed_until is None, circuit.alarm is not None)
+
     def broken(self) -> BaseException | None:
         """The error that ended one of the tasks that must not end, or None."""
         for task in self._tasks:
@@ -192,6 +205,7 @@ class Sender:
     async def _sweep(self) -> None:
         await self._run(self._keep_house)
         await self._run(self._write_beat, True)
+        self._housekeeper.swept()
         await self._look()
 
     async def _anchor(self) -> None:

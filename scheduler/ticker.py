@@ -14,6 +14,7 @@ from scheduler.logs import log
 LOOK_SECONDS = 1  # whether another process made something due earlier
 HEARTBEAT_SECONDS = 10
 SWEEP_SECONDS = 30
+HOUSEKEEPING_SECONDS = 60  # whether a check, the day's mail or an alert is due
 ANCHOR_MINUTES = 60
 STATISTICS_HOURS = 1  # whether a day has passed since the database counted its rows
 

@@ -179,6 +179,12 @@ def is_private(request: Request) -> bool:
     return request.client is not None and _is_loopback(request.client.host)
 
 
+def is_from_this_machine(request: Request) -> bool:
+    """Whether it was asked on this machine itself, and not through a proxy for somebody elsewhere."""
+    forwarded = any(name in request.headers for name in _FORWARDED)
+    return not forwarded and request.client is not None and _is_loopback(request.client.host)
+
+
 def address_of(request: Request) -> str:
     """Whom tries are counted against: the client, or who a proxy on this machine says it is.
 

@@ -48,7 +48,7 @@ class WebServer:
     """One address and the app that answers there. `start`, then `stop`."""
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._app = app
+        self.app = app
         self._host = host
         self._port = port
         self._server: _Server | None = None
@@ -60,7 +60,7 @@ class WebServer:
         current_default_thread_limiter().total_tokens = THREADS
         self._server = _Server(
             uvicorn.Config(
-                self._app,
+                self.app,
                 http="h11",
                 ws="none",
                 lifespan="off",

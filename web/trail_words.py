@@ -137,6 +137,8 @@ _SERVICE: Final = {
     "gate.opened": "released sending",
     "check.run": "had everything checked",
     "backup.made": "made a backup",
+    "integrity.passed": "checked the record on schedule: it is whole",
+    "integrity.failed": "checked the record on schedule, and it is not whole",
     "backup.restored": "restored a backup",
     "keys.rotated": "made a new clinic key",
     "keys.exported": "made a recovery key",
