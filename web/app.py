@@ -44,6 +44,7 @@ from web.assets import asset
 from web.doors import Locked, NotAllowed, NotEncrypted, Open, Route, SignInFirst, guard, local_path, sign_in_path
 from web.health import health
 from web.long_work import Works, work_page
+from web.metrics import metrics
 from web.outbox_pages import mail_html, mail_page, outbox_page
 from web.pages import Envelope, page, problem, refusal
 from web.pulse import pulse_fragment
@@ -52,6 +53,7 @@ from web.uploads import Uploads
 
 ROUTES: Final = (
     Route("/health", "GET", Open.ANYONE, health),
+    Route("/metrics", "GET", Open.ANYONE, metrics),
     Route("/static/{digest}/{name}", "GET", Open.ANYONE, asset),
     # getting in and out
     Route("/", "GET", Open.AT_THE_DOOR, door_pages.root),
