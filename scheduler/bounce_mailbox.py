@@ -207,6 +207,18 @@ def open_mailbox(settings: Settings, trust: ssl.SSLContext | None = None) -> ima
     return connection
 
 
+def look_at_folder(settings: Settings) -> int:
+    """Log in and count what is unread; changes nothing. Raises `MailboxTrouble`."""
+    connection = open_mailbox(settings)
+    try:
+        return len(_unseen(connection, settings.bounce_imap_folder)[1])
+    except _BROKEN as broken:
+        raise MailboxTrouble(f"the connection broke: {type(broken).__name__}") from None
+    finally:
+        with suppress(OSError):
+            connection.shutdown()
+
+
 def _unseen(connection: imaplib.IMAP4, folder: str) -> tuple[int, list[int]]:
     """The number of the mailbox (UIDVALIDITY, RFC 3501 §2.3.1.1) and of the messages nobody has read."""
     quoted = '"' + folder.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -14,6 +14,7 @@ from db.migrations import current, head
 from db.records import PatientKey
 from db.vault import VaultError
 from scheduler import gate_watch, permit, stop_journal
+from scheduler.bounce_mailbox import MailboxTrouble, look_at_folder
 from scheduler.clinic import Clinic
 from scheduler.mailer import Connection, Limits, RelayTrouble
 from scheduler.protocols import ProtocolInvalid, list_protocol_files, read_protocol
@@ -41,6 +42,7 @@ def check(clinic: Clinic) -> list[Found]:
         _keys,
         _audit,
         _relay,
+        _mailbox,
         _gate,
         _permit,
         _stops,
@@ -126,6 +128,27 @@ def _relay(clinic: Clinic) -> Iterator[Found]:
     except RelayTrouble as trouble:
         code = f" {trouble.verdict.code}" if trouble.verdict.code else ""
         yield Found("relay-login", "fail", f"the mail server could not be used: {trouble.verdict.phase.value}{code}")
+
+
+def _mailbox(clinic: Clinic) -> Iterator[Found]:
+    settings = clinic.settings
+    address = settings.bounce_address
+    if address is None:
+        if settings.smtp_host is not None:
+            problem = "BOUNCE_ADDRESS is not set: what comes back later returns to SENDER_ADDRESS, and no list shows it"
+            yield Found("bounce-address-not-set", "warn", problem)
+        return
+    if address.casefold() in (settings.sender_address.casefold(), settings.reply_to.casefold()):
+        problem = "BOUNCE_ADDRESS is one that people write to: give undeliverable mail an address of its own"
+        yield Found("bounce-address-shared", "fail", problem)
+    if not settings.bounce_tokens:
+        problem = "BOUNCE_TOKENS is off: reports that return no Message-ID of ours are not recognised"
+        yield Found("bounce-tokens-off", "warn", problem)
+    if settings.bounce_imap_host is not None:
+        try:
+            look_at_folder(settings)
+        except MailboxTrouble as trouble:
+            yield Found("bounce-mailbox", "fail", f"the technical mailbox cannot be read: {trouble}")
 
 
 def _gate(clinic: Clinic) -> Iterator[Found]:

@@ -14,6 +14,7 @@ from db.returned_mail import DeliveryReport, MailboxLetter
 from db.turns import find_turn
 from scheduler import bounce_mailbox, returned_mail
 from scheduler.bounce_mailbox import BounceMailbox, MailboxTrouble
+from scheduler.checks import check
 from scheduler.clinic import Clinic
 from scheduler.clock import FastClock
 from scheduler.returned_mail import Taken
@@ -190,6 +191,23 @@ async def test_a_large_message_is_read_to_its_limit(sqlite_desk: Desk, monkeypat
 
 
 # the service
+
+
+async def test_the_check_tells_what_is_wrong_with_the_mailbox(sqlite_desk: Desk) -> None:
+    def found(desk: Desk) -> dict[str, str]:
+        desk.clinic.settings.keys_file.parent.mkdir(parents=True, exist_ok=True)
+        desk.clinic.settings.keys_file.touch(mode=0o600)
+        return {each.id: each.severity for each in check(desk.clinic) if each.id.startswith("bounce")}
+
+    async with ImapServer(mails={1: filled(shapes.LETTER)}) as server:
+        desk = reading(sqlite_desk, server)
+        assert await asyncio.to_thread(found, desk) == {}
+        server.faults = {"SELECT": "no"}
+        assert await asyncio.to_thread(found, desk) == {"bounce-mailbox": "fail"}
+        assert (server.seen, stored(desk.clinic)) == (set(), (0, 0))
+    assert found(desk) == {"bounce-mailbox": "fail"}
+    shared = sqlite_desk.with_settings(BOUNCE_ADDRESS="Clinic@example.org")
+    assert found(shared) == {"bounce-address-shared": "fail", "bounce-tokens-off": "warn"}
 
 
 async def test_one_look_at_a_time_with_one_alarm_and_longer_and_longer_waits(sqlite_desk: Desk) -> None:
