@@ -146,15 +146,7 @@ REASONS: dict[ReminderState, frozenset[Reason]] = {
 }
 
 # Held by what sending caused: the planner leaves these until a person has decided.
-SENDER_HOLDS = frozenset(
-    {
-        Reason.UNKNOWN,
-        Reason.REVEALING_TEXT,
-        Reason.REFUSED_BY_SERVER,
-        Reason.RENDER_FAILED,
-        Reason.SEND_FAILED,
-    }
-)
+SENDER_HOLDS = _reasons("unknown revealing_text refused_by_server render_failed send_failed")
 
 
 class StepKind(Described):
