@@ -1,6 +1,6 @@
 """Queries and writes about care plans: their events, staff's decisions, reviews and open questions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -128,6 +128,12 @@ def add_decision(
     session.add(row)
     row.note = note
     session.flush()
+
+
+def find_all(session: Session, plan_ids: Collection[UUID]) -> dict[UUID, CarePlan]:
+    """These care plans by their ids, with one query."""
+    rows = session.scalars(select(CarePlan).where(CarePlan.id.in_(list(plan_ids))))
+    return {plan.id: plan for plan in rows}
 
 
 def list_decisions(session: Session, plan_ids: Sequence[UUID]) -> list[ReminderDecision]:

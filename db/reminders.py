@@ -230,6 +230,17 @@ def list_patients_soon(session: Session, until: datetime, limit: int) -> list[tu
     return [(row[0], row[1]) for row in session.execute(query.order_by(func.min(Reminder.due_local)).limit(limit))]
 
 
+def list_of_day(session: Session, patient_id: UUID, begin: datetime, end: datetime) -> list[Reminder]:
+    """Messages to a patient that left since `begin`, or are on their way or due before `end`."""
+    left = and_(Reminder.state == ReminderState.SENT, Reminder.sent_at >= begin)
+    coming = and_(
+        Reminder.state.in_((ReminderState.SENDING, ReminderState.SCHEDULED, ReminderState.AWAITING_RETRY)),
+        Reminder.ready_at < end,
+    )
+    query = select(Reminder).where(Reminder.patient_id == patient_id, Reminder.audience == Audience.PATIENT)
+    return list(session.scalars(query.where(or_(left, coming))))
+
+
 def oldest_due(now: datetime) -> Select[datetime]:
     """The query for since when the longest waiting message to a patient could have left."""
     due = and_(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)

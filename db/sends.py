@@ -1,25 +1,27 @@
-"""What the sender writes: claims, marks before the first content byte, outcomes, recovery.
+"""What the sender writes of one reminder: claims, outcomes, recovery; marks and accepted outcomes are `db.marks`.
 
 Every write is conditional on state, worker and fence, so that a stop that was committed first wins.
 """
 
-import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CursorResult, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.conditions import claimed, waiting
+from db.conditions import claimed, live, waiting
 from db.engine import instant_of
-from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy, Worker
-from db.records import Patient
+from db.follow_up import DeliveryAttempt, Gate, Reminder, Worker
 from db.reminders import check_transition
-from db.sealed import open_bytes, place, seal_bytes
 from db.states import AttemptOutcome, Audience, GateState, Reason, ReminderState
+from db.vault import Erased
+
+ERRORS_BEFORE_HELD = 3  # a reminder that breaks down this often needs a person
+ERROR_WAIT = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,6 @@ class Claim:
     patient_id: UUID
     care_plan_id: UUID
     fence: int
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What becomes durable before the first content byte."""
-
-    claim: Claim
-    worker_id: UUID
-    email_version: int
-    content: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +53,19 @@ class Outcome:
     ready_at: datetime | None = None  # when it may be tried again
 
 
-def claim_due(session: Session, worker_id: UUID, now: datetime, limit: int) -> list[Claim]:
-    """Take up to `limit` due messages to patients while the gate is open; others skip what one has taken."""
-    due = (
-        select(Reminder.id)
-        .where(
-            waiting(),
-            Reminder.ready_at <= now,
-            Reminder.audience == Audience.PATIENT,
-            Reminder.expires_at > now,
-        )
-        .order_by(Reminder.ready_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
+def claim_due(
+    session: Session, worker_id: UUID, now: datetime, limit: int, shortest_first: bool = False
+) -> list[Claim]:
+    """Take up to `limit` due messages to patients while the gate is open; others skip what one has taken.
+
+    The longest waiting first, or after a downtime those that would run out first.
+    """
+    due = select(Reminder.id).where(
+        waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT, Reminder.expires_at > now
     )
+    # `live` says the words of the index over ends, which then gives the order.
+    due = due.where(live()).order_by(Reminder.expires_at) if shortest_first else due.order_by(Reminder.ready_at)
+    due = due.limit(limit).with_for_update(skip_locked=True)
     taken = session.execute(
         update(Reminder)
         .where(Reminder.id.in_(due), _gate_open())
@@ -85,10 +76,16 @@ def claim_due(session: Session, worker_id: UUID, now: datetime, limit: int) -> l
             fence=Reminder.fence + 1,
             changed_at=now,
         )
-        .returning(Reminder.id, Reminder.patient_id, Reminder.care_plan_id, Reminder.fence, Reminder.ready_at)
+        .returning(
+            Reminder.id,
+            Reminder.patient_id,
+            Reminder.care_plan_id,
+            Reminder.fence,
+            (Reminder.expires_at if shortest_first else Reminder.ready_at).label("place"),
+        )
         .execution_options(synchronize_session=False)
     ).all()
-    ordered = sorted(taken, key=lambda row: row.ready_at)  # RETURNING gives no order
+    ordered = sorted(taken, key=lambda row: row.place)  # RETURNING gives no order
     return [Claim(row.id, row.patient_id, row.care_plan_id, row.fence) for row in ordered]
 
 
@@ -107,6 +104,13 @@ def hold_claimed(session: Session, claim: Claim, reason: Reason) -> bool:
     """Hold a claim that was never marked; False when it is not ours any more."""
     values = {"state": ReminderState.HELD, "reason": reason, "worker_id": None, "fence": Reminder.fence + 1}
     return _change_claimed(session, claim, {**values, "changed_at": instant_of(session)})
+
+
+def count_error(session: Session, claim: Claim, errors: int) -> bool:
+    """It broke down once more, after `errors` times: it waits a little, or from the third time on for a person."""
+    if errors + 1 >= ERRORS_BEFORE_HELD:
+        return hold_claimed(session, claim, Reason.SEND_FAILED)
+    return give_back(session, claim, ready_at=instant_of(session) + ERROR_WAIT, error=True)
 
 
 def miss_claimed(session: Session, claim: Claim) -> bool:
@@ -134,79 +138,6 @@ def doubt_due(session: Session, now: datetime) -> list[tuple[UUID, UUID]]:
     return [(row[0], row[1]) for row in changed]
 
 
-def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[UUID, int]:
-    """Open an attempt for each mark that still holds; attempt numbers by reminder id.
-
-    Holds means: the reminder is claimed by this worker under this fence, the gate is open and her address is the
-    one it was written for. A reminder that is absent from the result must not be handed over. `again`: these very marks
-    were tried before and the answer was lost; what was committed then holds.
-    """
-    number = session.execute(select(Gate.last_attempt).with_for_update()).scalar_one()
-    opened: dict[UUID, int] = {}
-    at = instant_of(session)
-    for wanted in marks:
-        claim = wanted.claim
-        same_address = (
-            select(Patient.id)
-            .where(Patient.id == claim.patient_id, Patient.email_version == wanted.email_version)
-            .exists()
-        )
-        result = session.execute(
-            update(Reminder)
-            .where(
-                Reminder.id == claim.reminder_id,
-                Reminder.state == ReminderState.SENDING,
-                Reminder.worker_id == wanted.worker_id,
-                Reminder.fence == claim.fence,
-                Reminder.open_attempt.is_(None),
-                Reminder.expires_at > at,
-                _gate_open(),
-                same_address,
-            )
-            .values(open_attempt=number + 1, attempts=Reminder.attempts + 1)
-            .execution_options(synchronize_session=False)
-        )
-        if _rows(result) != 1:
-            already = _marked_before(session, wanted) if again else None
-            if already is not None:
-                opened[claim.reminder_id] = already
-            continue
-        number += 1
-        opened[claim.reminder_id] = number
-        session.add(
-            DeliveryAttempt(
-                number=number,
-                reminder_id=claim.reminder_id,
-                patient_id=claim.patient_id,
-                worker_id=wanted.worker_id,
-                fence=claim.fence,
-                email_version=wanted.email_version,
-                marked_at=at,
-                outcome=AttemptOutcome.OPEN,
-            )
-        )
-        sealed = seal_bytes(session, claim.patient_id, _copy_place(number), zlib.compress(wanted.content, 6))
-        session.flush()
-        session.add(
-            SentCopy(attempt=number, reminder_id=claim.reminder_id, patient_id=claim.patient_id, content_sealed=sealed)
-        )
-    if opened:
-        session.execute(update(Gate).values(last_attempt=number))
-    return opened
-
-
-def _marked_before(session: Session, wanted: Mark) -> int | None:
-    """The open attempt of this very claim: its mark was committed, and the answer got lost on the way to us."""
-    return session.scalar(
-        select(Reminder.open_attempt).where(
-            Reminder.id == wanted.claim.reminder_id,
-            Reminder.state == ReminderState.SENDING,
-            Reminder.worker_id == wanted.worker_id,
-            Reminder.fence == wanted.claim.fence,
-        )
-    )
-
-
 def record(session: Session, ended: Outcome) -> Reminder | None:
     """Write how an attempt ended; None when the reminder is not under this fence any more.
 
@@ -220,7 +151,8 @@ def record(session: Session, ended: Outcome) -> Reminder | None:
         attempt.phase = ended.phase
         attempt.code = ended.code
         attempt.enhanced = ended.enhanced
-        attempt.reply = ended.reply
+        with suppress(Erased):  # while the message was on the wire: how it ended is kept, the words are not
+            attempt.reply = ended.reply
         attempt.recorded_at = at
     if row is None or row.fence != ended.fence or row.open_attempt != ended.attempt:
         return None
@@ -272,10 +204,13 @@ def find_first_try(session: Session, reminder_id: UUID) -> datetime | None:
     return session.scalar(query.order_by(DeliveryAttempt.number).limit(1))
 
 
-def count_attempts(session: Session, since: datetime) -> int:
-    """How many attempts were opened since an instant."""
-    query = select(func.count()).select_from(DeliveryAttempt).where(DeliveryAttempt.marked_at >= since)
-    return session.scalar(query) or 0
+def count_spent(session: Session, since: datetime, most: int) -> int:
+    """How many attempts were opened since an instant, with what is claimed for one; counted up to `most`."""
+    newest = select(Gate.last_attempt).scalar_subquery() - most  # numbers rise: only the end is looked at
+    opened = select(func.count()).select_from(DeliveryAttempt)
+    opened = opened.where(DeliveryAttempt.number > newest, DeliveryAttempt.marked_at >= since)
+    ahead = select(func.count()).where(claimed(), Reminder.open_attempt.is_(None))
+    return (session.scalar(opened) or 0) + (session.scalar(ahead) or 0)
 
 
 def list_claims_of(session: Session, worker_id: UUID) -> list[Reminder]:
@@ -306,18 +241,6 @@ def list_attempts_of(session: Session, reminder_ids: Sequence[UUID]) -> list[Del
     """All tries of these reminders, the first first."""
     query = select(DeliveryAttempt).where(DeliveryAttempt.reminder_id.in_(reminder_ids))
     return list(session.scalars(query.order_by(DeliveryAttempt.number)))
-
-
-def read_copy(session: Session, attempt: int) -> bytes | None:
-    """The exact bytes of an attempt, or None."""
-    copy = session.get(SentCopy, attempt)
-    if copy is None:
-        return None
-    return zlib.decompress(open_bytes(session, copy.patient_id, _copy_place(attempt), copy.content_sealed))
-
-
-def _copy_place(attempt: int) -> str:
-    return place("sent_copies", "content", UUID(int=attempt))
 
 
 def _gate_open() -> Any:

@@ -115,6 +115,13 @@ def list_versions_of(session: Session, treatment_ids: Sequence[UUID]) -> list[Tr
     return list(session.scalars(query.order_by(TreatmentVersion.number)))
 
 
+def list_treated(session: Session, treatment_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """When each of these treatments was, as the version that holds says: its local time in ISO form."""
+    query = select(TreatmentVersion.treatment_id, TreatmentVersion.treated_local)
+    query = query.where(TreatmentVersion.treatment_id.in_(list(treatment_ids))).order_by(TreatmentVersion.number)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def find_treatment(session: Session, treatment_id: UUID) -> Treatment | None:
     """The treatment with that id, or None."""
     return session.get(Treatment, treatment_id)
@@ -144,6 +151,11 @@ def list_versions(session: Session, treatment_id: UUID) -> list[TreatmentVersion
     """All versions of a treatment, the first first."""
     query = select(TreatmentVersion).where(TreatmentVersion.treatment_id == treatment_id)
     return list(session.scalars(query.order_by(TreatmentVersion.number)))
+
+
+def list_by_id(session: Session, treatment_ids: Sequence[UUID]) -> list[Treatment]:
+    """These treatments, in no order."""
+    return list(session.scalars(select(Treatment).where(Treatment.id.in_(list(treatment_ids)))))
 
 
 def list_treatments(

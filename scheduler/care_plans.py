@@ -3,7 +3,7 @@
 Every use case that records a fact calls `replan`; there is no second way to change a plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,13 +93,35 @@ def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) 
 
 def facts_of(session: Session, clinic: Clinic, plan: CarePlan, language: str) -> PlanFacts:
     """What planning reads of one care plan."""
-    treatment = treatments.find_treatment(session, plan.treatment_id)
-    if treatment is None:
-        raise LookupError("a care plan without its treatment")
-    events = stored.list_events(session, [plan.id])
-    decisions = stored.list_decisions(session, [plan.id])
-    content = treatments.get_content(session, plan.treatment_id)
-    return plan_facts(plan, treatment, content, events, decisions, clinic.library.shelf(session), language)
+    return facts_of_all(session, clinic, [plan], {plan.patient_id: language})[plan.id]
+
+
+def facts_of_all(
+    session: Session, clinic: Clinic, plans: Sequence[CarePlan], languages: Mapping[UUID, str]
+) -> dict[UUID, PlanFacts]:
+    """What planning reads of these care plans, by their ids. `languages` of their patients."""
+    ids, treatment_ids = [plan.id for plan in plans], [plan.treatment_id for plan in plans]
+    shelf = clinic.library.shelf(session)
+    known = {treatment.id: treatment for treatment in treatments.list_by_id(session, treatment_ids)}
+    contents = treatments.find_contents(session, treatment_ids)
+    events: dict[UUID, list[CareEvent]] = {}
+    for event in stored.list_events(session, ids):
+        events.setdefault(event.care_plan_id, []).append(event)
+    decisions: dict[UUID, list[ReminderDecision]] = {}
+    for decision in stored.list_decisions(session, ids):
+        decisions.setdefault(decision.care_plan_id, []).append(decision)
+    return {
+        plan.id: plan_facts(
+            plan,
+            known[plan.treatment_id],
+            contents[plan.treatment_id],
+            events.get(plan.id, []),
+            decisions.get(plan.id, []),
+            shelf,
+            languages[plan.patient_id],
+        )
+        for plan in plans
+    }
 
 
 def facts_ahead(

@@ -29,16 +29,19 @@ def locale_of(language: str) -> Locale:
     raise ValueError(f"{language!r} is not a known language: expected a tag like en, de or pt-BR")
 
 
+@lru_cache(maxsize=2048)
 def day_in_words(day: date, language: str) -> str:
     """Day and month without weekday and year: `8 December`, `8. Dezember`."""
     return format_skeleton("MMMMd", day, locale=locale_of(language))
 
 
+@lru_cache(maxsize=2048)
 def weekday_in_words(day: date, language: str) -> str:
     """The weekday's full name: `Tuesday`."""
     return format_date(day, "EEEE", locale=locale_of(language))
 
 
+@lru_cache(maxsize=2048)
 def time_in_words(at: time, language: str, told_zone: str | None = None) -> str:
     """The wall time: `14:30`. `told_zone` names the zone it is in, for a reader elsewhere: `14:30 (London time)`."""
     locale = locale_of(language)

@@ -12,8 +12,9 @@ from email import message_from_bytes, policy
 from sqlalchemy.orm import Session
 
 from db.follow_up import Reminder
+from db.marks import read_copy
 from db.reminders import find_next_ready, list_reminders
-from db.sends import list_attempts, read_copy
+from db.sends import list_attempts
 from db.states import LIVE_STATES, Audience, ReminderState
 from scheduler.clock import FastClock
 from scheduler.demo_clinic import CAST, ENDS_AT, ZONE, Stage, list_scenes

@@ -21,6 +21,11 @@ class FolderConnection:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    @property
+    def takes_groups(self) -> bool:
+        """One after the other."""
+        return False
+
     async def ensure_open(self) -> None:
         """Make the folder, readable by this user only: the mails name patients. Raises `RelayTrouble`."""
         try:
@@ -32,7 +37,12 @@ class FolderConnection:
         """Nothing stands in the way."""
         return None
 
-    async def content(self, message: bytes, on_354: Callable[[], bool | None] | None = None) -> Verdict:
+    async def content(
+        self,
+        message: bytes,
+        on_354: Callable[[], bool | None] | None = None,
+        then: tuple[str, str] | None = None,
+    ) -> Verdict:
         """Write the file, durable before the verdict. A full disk is the folder's trouble, not the message's."""
         if on_354 is not None and on_354() is False:
             return Verdict(AttemptOutcome.NOT_SENT, False, RelayEffect.FINE, Phase.DATA)

@@ -3,6 +3,7 @@
 The rule itself is in `scheduler.after_attempt`; who calls is the recorder after a reply, and recovery after a crash.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import SystemRandom
@@ -10,13 +11,13 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import audit, reminders, sends
+from db import audit, marks, reminders, sends
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db.engine import instant_of
-from db.follow_up import CarePlan, Reminder
+from db.follow_up import Reminder
 from db.records import Patient
-from db.states import AddressFactKind, AttemptOutcome, DecisionKind, ReminderState
+from db.states import AddressFactKind, AttemptOutcome, DecisionKind, Reason, ReminderState
 from scheduler.after_attempt import Tried, what_next
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -43,19 +44,21 @@ class Ended:
 
 
 def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | None:
-    """Record one outcome; any but accepted replans the patient here, so nothing is retried after a stop.
+    """Record one outcome and replan the patient, so that nothing is retried after a stop.
 
-    An accepted one replans her when a fact came while it was on the wire.
-
-    Returns the reminder's state, None when it was not under this fence any more (the attempt's row still tells).
+    Accepted ones come in groups, to `write_accepted`. Returns the reminder's state, None when it was not under this
+    fence any more (the attempt's row still tells).
     """
     at = instant_of(session)
     row = reminders.find_reminder(session, ended.reminder_id)
     if row is None:
         return None
-    if ended.outcome is not AttemptOutcome.ACCEPTED:
-        stored_patients.lock_patient(session, row.patient_id)  # before the reminder, in the planner's order
+    if ended.outcome is AttemptOutcome.ACCEPTED and ended.attempt is not None:
+        write_accepted(session, clinic, [ended])
         session.refresh(row)
+        return row.state if (row.state, row.fence) == (ReminderState.SENT, ended.fence + 1) else None
+    stored_patients.lock_patient(session, row.patient_id)  # before the reminder, in the planner's order
+    session.refresh(row)
     patient = session.get_one(Patient, row.patient_id)
     step = what_next(ended.outcome, _tried(session, row, patient, ended, at), at, _draw.random(), ended.to_folder)
     written = sends.record(
@@ -77,18 +80,35 @@ def write(session: Session, clinic: Clinic, ended: Ended) -> ReminderState | Non
         ),
     )
     session.flush()
-    if ended.outcome is AttemptOutcome.ACCEPTED:
-        if written is None:
-            return None
-        if _planned_meanwhile(session, written.care_plan_id, ended.attempt):
-            replan(session, clinic, patient.id)
-        else:
-            reminders.complete_idle_plans(session, [written.care_plan_id])
-        return written.state
     if ended.blames_address:
         refuse_address(session, patient, ended.email_version)
     replan(session, clinic, patient.id)
     return written.state if written else None
+
+
+def write_accepted(session: Session, clinic: Clinic, group: Sequence[Ended]) -> None:
+    """Record accepted outcomes of marked messages, all at once; who was planned meanwhile is planned anew."""
+    reason = {True: Reason.WRITTEN_TO_FOLDER, False: None}
+    plans, anew = marks.record_accepted(
+        session,
+        [
+            marks.Accepted(
+                each.reminder_id,
+                each.attempt,
+                each.fence,
+                each.phase,
+                each.code,
+                each.enhanced,
+                each.reply,
+                reason[each.to_folder],
+            )
+            for each in group
+            if each.attempt is not None
+        ],
+    )
+    reminders.complete_idle_plans(session, plans)
+    for patient_id in sorted(anew):
+        replan(session, clinic, patient_id)
 
 
 def refuse_address(session: Session, patient: Patient, email_version: int) -> bool:
@@ -98,14 +118,6 @@ def refuse_address(session: Session, patient: Patient, email_version: int) -> bo
     stored_patients.add_address_fact(session, patient, AddressFactKind.REFUSED)
     audit.record(session, "address.refused", "patient", patient.id, patient.id, ["email"])
     return True
-
-
-def _planned_meanwhile(session: Session, care_plan_id: UUID, attempt: int | None) -> bool:
-    """Whether a fact came while the message was on the wire: what she was just told may be out of date."""
-    plan = session.get_one(CarePlan, care_plan_id)
-    if attempt is None or plan.planned_at is None:
-        return True
-    return plan.planned_at >= sends.find_attempt(session, attempt).marked_at
 
 
 def may_be_at_old_address(session: Session, row: Reminder, patient: Patient) -> bool:

@@ -6,10 +6,13 @@ It repeats until durable. While it cannot, `healthy` is False and nothing new is
 import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db import patients, sends
+from db import marks, patients
+from db.marks import Mark
+from db.states import AttemptOutcome
 from scheduler import outcomes
 from scheduler.clinic import Clinic
 from scheduler.logs import log
@@ -23,7 +26,7 @@ ACTOR = "service"
 
 @dataclass(slots=True)
 class _Waiting:
-    wanted: sends.Mark | Ended
+    wanted: Mark | Ended
     done: "asyncio.Future[int | None]"
 
 
@@ -36,13 +39,13 @@ class Recorder:
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()
         self.healthy = True
 
-    async def mark(self, mark: sends.Mark) -> int | None:
+    async def mark(self, mark: Mark) -> int | None:
         """The attempt's number once it is durable; None when a stop came first and nothing may be handed over."""
-        return await self._put(mark)
+        return await asyncio.shield(self._take(mark))
 
-    async def record(self, ended: Ended) -> None:
-        """Return once the outcome is durable."""
-        await self._put(ended)
+    def record(self, ended: Ended) -> "asyncio.Future[int | None]":
+        """Take an outcome; done once it is durable. Whatever is marked after this call is durable after it."""
+        return self._take(ended)
 
     async def run(self) -> None:
         """Write until cancelled; cancel it only when nobody waits any more (`drained`)."""
@@ -57,11 +60,10 @@ class Recorder:
         """Whether nothing waits to be written."""
         return self._queue.empty()
 
-    async def _put(self, wanted: sends.Mark | Ended) -> int | None:
+    def _take(self, wanted: Mark | Ended) -> "asyncio.Future[int | None]":
         waiting = _Waiting(wanted, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(waiting)
-        # An outcome must become durable even if the task that brought it is cancelled meanwhile.
-        return await asyncio.shield(waiting.done)
+        return waiting.done
 
     async def _write(self, group: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -80,13 +82,20 @@ class Recorder:
             if not waiting.done.done():
                 waiting.done.set_result(result)
 
-    def _commit(self, group: list[sends.Mark | Ended], again: bool) -> list[int | None]:
+    def _commit(self, group: list[Mark | Ended], again: bool) -> list[int | None]:
         clinic = self._clinic
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
             patients.lock_patients_of(session, [wanted.reminder_id for wanted in group if isinstance(wanted, Ended)])
             # Outcomes first: one of them may bring the very stop that a mark of this group has to see.
+            accepted = [wanted for wanted in group if _is_accepted(wanted)]
+            if accepted:
+                outcomes.write_accepted(session, clinic, accepted)
             for wanted in group:
-                if isinstance(wanted, Ended):
+                if isinstance(wanted, Ended) and not _is_accepted(wanted):
                     outcomes.write(session, clinic, wanted)
-            opened = sends.mark(session, [wanted for wanted in group if isinstance(wanted, sends.Mark)], again)
-        return [opened.get(wanted.claim.reminder_id) if isinstance(wanted, sends.Mark) else None for wanted in group]
+            opened = marks.mark(session, [wanted for wanted in group if isinstance(wanted, Mark)], again)
+        return [opened.get(wanted.claim.reminder_id) if isinstance(wanted, Mark) else None for wanted in group]
+
+
+def _is_accepted(wanted: Mark | Ended) -> TypeGuard[Ended]:
+    return isinstance(wanted, Ended) and wanted.outcome is AttemptOutcome.ACCEPTED and wanted.attempt is not None

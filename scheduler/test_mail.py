@@ -11,8 +11,8 @@ from typing import Final
 from db import audit
 from db.states import AttemptOutcome
 from scheduler.clinic import Clinic
-from scheduler.compose import stop_link
 from scheduler.errors import InvalidInput, Refused
+from scheduler.letter_values import stop_link
 from scheduler.library import ShelvedText
 from scheduler.mailer import Connection, Limits, RelayTrouble
 from scheduler.mime import HeaderRefused, MailHeaders, ascii_address, make_message_id

@@ -15,8 +15,8 @@ from db.records import Patient
 from db.states import Audience
 from scheduler import patients, treatments
 from scheduler.clinic import Clinic
-from scheduler.compose import stop_link, values_for
 from scheduler.errors import Refused
+from scheduler.letter_values import Values, stop_link
 from scheduler.library import Shelf
 from scheduler.message_samples import sample_values
 from scheduler.message_source import Source, SourceInvalid
@@ -83,7 +83,8 @@ def render_for(session: Session, clinic: Clinic, source: Source, treatment_id: U
     if step is None:
         raise Refused("the plan of this treatment does not send this text")
     compiled = _compiled(shelf, source, shelved.protocol)
-    rendered = _filled(compiled, values_for(session, clinic, shelved, patient, plan, step, 1, source.language))
+    values = Values(session, clinic, [plan], {patient.id: patient})
+    rendered = _filled(compiled, values.of(plan, step, 1, source.language))
     names = [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
     findings = lint_rendered(rendered, names, clinic.library.words(source.language))
     return WithPatient(rendered, patient, findings)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from db import library, sends
+from db import library, marks, sends
 from db.base import Base
 from db.engine import Store
 from db.follow_up import Reminder
@@ -264,9 +264,9 @@ class Desk:
     def mark(self, worker_id: UUID, claim: sends.Claim, letter: compose.Letter | None = None) -> int | None:
         """Open an attempt; None when a stop came first."""
         letter = letter or self.letter(claim)
-        mark = sends.Mark(claim, worker_id, letter.email_version, letter.content)
+        mark = marks.Mark(claim, worker_id, letter.email_version, letter.packed)
         with self.store.write("service", self.clock.now()) as session:
-            return sends.mark(session, [mark]).get(claim.reminder_id)
+            return marks.mark(session, [mark]).get(claim.reminder_id)
 
     def end(
         self,

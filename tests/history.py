@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from db import sends
+from db import marks
 from db.engine import Store
 from db.follow_up import DeliveryAttempt, Reminder, ReminderDecision
 from db.records import Patient
@@ -197,7 +197,7 @@ def read_stories(store: Store, with_copies: bool = True) -> list[Story]:
     with store.read() as session:
         tries: defaultdict[object, list[Try]] = defaultdict(list)
         for attempt in session.scalars(select(DeliveryAttempt).order_by(DeliveryAttempt.number)):
-            copy = sends.read_copy(session, attempt.number) if with_copies else None
+            copy = marks.read_copy(session, attempt.number) if with_copies else None
             sha256 = hashlib.sha256(copy).hexdigest() if copy is not None else None
             tries[attempt.reminder_id].append(Try(attempt.number, attempt.outcome.value, attempt.marked_at, sha256))
         again = Counter(

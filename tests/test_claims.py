@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import func, select, text, update
 
+from db import marks as stored_marks
 from db import sends
 from db import treatments as stored_treatments
 from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy
@@ -79,7 +80,7 @@ def test_a_mark_opens_the_next_attempt_and_keeps_the_exact_bytes_sealed(desk: De
     letter = desk.letter(claim)
     assert desk.mark(worker_id, claim, letter) == 1
     with desk.store.read() as session:
-        assert sends.read_copy(session, 1) == letter.content
+        assert stored_marks.read_copy(session, 1) == letter.content
         stored = session.scalars(select(SentCopy.content_sealed)).one()
         assert b"Amina" in letter.content
         assert b"Amina" not in stored
@@ -99,15 +100,15 @@ def test_attempts_are_numbered_over_the_whole_record_without_a_gap(desk: Desk) -
     marks = []
     for claim in desk.claim(worker_id):
         letter = desk.letter(claim)
-        marks.append(sends.Mark(claim, worker_id, letter.email_version, letter.content))
-    wrong = sends.Mark(
+        marks.append(stored_marks.Mark(claim, worker_id, letter.email_version, stored_marks.pack_copy(letter.content)))
+    wrong = stored_marks.Mark(
         sends.Claim(marks[1].claim.reminder_id, marks[1].claim.patient_id, marks[1].claim.care_plan_id, 99),
         worker_id,
         1,
         b"late",
     )
     with desk.store.write("service", desk.clock.now()) as session:
-        opened = sends.mark(session, [marks[0], wrong, marks[2]])
+        opened = stored_marks.mark(session, [marks[0], wrong, marks[2]])
     assert opened == {marks[0].claim.reminder_id: 1, marks[2].claim.reminder_id: 2}
     assert desk.mark(worker_id, marks[1].claim) == 3
 
@@ -321,8 +322,8 @@ def test_a_mark_whose_answer_was_lost_is_the_same_mark_when_it_is_tried_again(de
 
     def again(worker: UUID) -> int | None:
         with desk.store.write("service", desk.clock.now()) as session:
-            mark = sends.Mark(claim, worker, letter.email_version, letter.content)
-            return sends.mark(session, [mark], again=True).get(claim.reminder_id)
+            mark = stored_marks.Mark(claim, worker, letter.email_version, stored_marks.pack_copy(letter.content))
+            return stored_marks.mark(session, [mark], again=True).get(claim.reminder_id)
 
     assert again(worker_id) == number
     assert again(desk.worker("another")) is None

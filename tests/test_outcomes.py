@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from db import marks, sends
 from db import patients as stored
-from db import sends
 from db.follow_up import DeliveryAttempt
 from db.states import AddressState, AttemptOutcome, DecisionKind, EventKind, ReminderState, StopReason
 from db.treatments import list_treatments
@@ -73,7 +73,7 @@ def test_an_attempt_that_ends_before_its_mark_is_numbered_too(desk: Desk, patien
     assert desk.end(worker_id, claim, None, A.PUT_OFF, code=450) is ReminderState.AWAITING_RETRY
     with desk.store.read() as session:
         (attempt,) = sends.list_attempts(session, claim.reminder_id)
-        assert (attempt.number, attempt.outcome, sends.read_copy(session, 1)) == (1, A.PUT_OFF, None)
+        assert (attempt.number, attempt.outcome, marks.read_copy(session, 1)) == (1, A.PUT_OFF, None)
     assert desk.row("after-visit").attempts == 1
 
 
@@ -231,7 +231,7 @@ def test_a_step_that_asks_is_never_repeated_by_itself(desk: Desk, patient_id: UU
     desk.event(treatment_of(desk, patient_id), EventKind.REVIEW_BOOKED, "2026-12-08T14:00")
     desk.tick(days=11, hours=17)  # 5 December, 11:00
     with desk.store.read() as session:
-        before = sends.count_attempts(session, desk.clock.now())
+        before = sends.count_spent(session, desk.clock.now(), 10)
     assert before == 0
     desk.send_due(A.UNKNOWN)
     assert desk.stands("visit-in-3-days") == "held:unknown"

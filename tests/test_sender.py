@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, update
 
+from db import marks, reminders, sends
 from db import patients as stored_patients
-from db import reminders, sends
 from db.follow_up import CarePlan, Reminder
 from db.records import PatientKey
 from db.states import AddressState, DecisionKind, EventKind, ReminderState
@@ -233,7 +233,7 @@ async def test_the_sent_copy_is_what_the_server_took(database_url: str, tmp_path
         (row,) = rows_of(clinic)
         with clinic.store.read() as session:
             (attempt,) = sends.list_attempts(session, row.id)
-            copy = sends.read_copy(session, attempt.number)
+            copy = marks.read_copy(session, attempt.number)
         assert copy == server.accepted[0].content
         clinic.store.engine.dispose()
 

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from db import board as stored
-from db import sends
+from db import marks, sends
 from db import patients as stored_patients
 from db import worklist as people_of
 from db.board import BoardFilter
@@ -146,7 +146,7 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
         found = next((tried for tried in sends.list_attempts(session, reminder_id) if tried.number == attempt), None)
         if found is None:
             raise NotFound(f"there is no try {attempt} of this reminder")
-        content, reply = sends.read_copy(session, attempt), found.reply
+        content, reply = marks.read_copy(session, attempt), found.reply
         who, name = person(patient, say.today), full_name(patient)
     html_path = f"/reminders/{reminder_id}/html?attempt={attempt}"
     note_view(request, "copy.viewed", "attempt", str(attempt), row.patient_id, ["content"], html_path)
@@ -190,7 +190,7 @@ def _preview(clinic: Clinic, reminder_id: UUID, attempt: int | None) -> Mapping[
     """How a reminder's mail reads: the copy of a try, or what would be written now; or why it cannot be."""
     if attempt is not None:
         with clinic.store.read() as session:
-            content = sends.read_copy(session, attempt)
+            content = marks.read_copy(session, attempt)
         if content is not None:
             return {"preview": preview_of_bytes(content), "is_copy": True}
     try:

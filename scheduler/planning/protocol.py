@@ -172,6 +172,10 @@ class Protocol:
     urgent: str = "urgent_general"
     retired: bool = False
 
+    def find_step(self, key: str) -> Step | None:
+        """The step with that key, or None."""
+        return next((step for step in self.steps if step.key == key), None)
+
     @property
     def templates(self) -> tuple[str, ...]:
         """Keys of the texts its messages to patients need, with the urgent block and the footer."""

@@ -1,0 +1,87 @@
+"""A clinic in which so many messages are due at this moment, over any number of others, and what became of them."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import func, select, update
+
+from bench.filled_clinic import fill, open_empty
+from db.follow_up import CarePlan, Reminder
+from db.states import Audience, ReminderState
+from scheduler.clinic import Clinic
+
+SETTINGS = {
+    "AFTERCARE_SMTP_HOST": "127.0.0.1",
+    "AFTERCARE_SMTP_SECURITY": "none",
+    "AFTERCARE_SEND_WINDOW": "00:00-24:00",
+    "AFTERCARE_BACKLOG_LIMIT": "1000000",
+    "AFTERCARE_SENDER_ADDRESS": "post@example.org",
+    "AFTERCARE_SENDER_NAME": "Orchard Lane",
+    "AFTERCARE_REPLY_TO": "desk@example.org",
+    "AFTERCARE_CLINIC_NAME": "Orchard Lane",
+    "AFTERCARE_CLINIC_PHONE": "020 7946 0100",
+    "AFTERCARE_CLINIC_HOURS": "Monday to Friday, 9 to 17",
+    "AFTERCARE_LOG_LEVEL": "warning",
+}
+
+
+def environment(folder: Path, port: int, connections: int, database_url: str | None) -> dict[str, str]:
+    """The environment of a service over that clinic, sending to that port of this machine."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AFTERCARE_")}
+    chosen = {
+        "AFTERCARE_DATA_DIR": str(folder),
+        "AFTERCARE_SMTP_PORT": str(port),
+        "AFTERCARE_SMTP_CONNECTIONS": str(connections),
+    }
+    if database_url is not None:
+        chosen["AFTERCARE_DATABASE_URL"] = database_url
+    return {**kept, **SETTINGS, **chosen}
+
+
+def make_due(folder: Path, patients: int, database_url: str | None = None, each: int = 4) -> Clinic:
+    """A clinic with that many patients, `each` reminders a patient, nothing due yet."""
+    clinic = open_empty(folder, database_url)
+    fill(clinic, patients, patients * each)
+    return clinic
+
+
+def bring_due(clinic: Clinic, count: int) -> int:
+    """Make that many reminders due now, one a patient, whatever they were before; how many there are."""
+    now = datetime.now(UTC)
+    first = (
+        select(func.min(Reminder.id))
+        .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+        .where(Reminder.audience == Audience.PATIENT, CarePlan.status == "active")
+        .group_by(Reminder.patient_id)
+        .limit(count)
+    )
+    with clinic.store.engine.execution_options(writes=True).begin() as connection:
+        connection.execute(
+            update(Reminder).where(Reminder.state == ReminderState.SCHEDULED).values(ready_at=now + timedelta(days=9))
+        )
+        done = connection.execute(
+            update(Reminder)
+            .where(Reminder.id.in_(first))
+            .values(
+                state=ReminderState.SCHEDULED,
+                reason=None,
+                ready_at=now - timedelta(seconds=30),
+                expires_at=now + timedelta(days=2),
+                sent_at=None,
+                worker_id=None,
+                open_attempt=None,
+            )
+        )
+        connection.execute(update(Reminder).where(Reminder.expires_at < now).values(expires_at=now + timedelta(days=2)))
+        planned = {"planned_with": clinic.fingerprint, "planned_at": now - timedelta(hours=1)}
+        connection.execute(update(CarePlan).values(**planned))
+    return done.rowcount
+
+
+def count_sent(clinic: Clinic) -> int:
+    """How many left in the last hours."""
+    with clinic.store.read() as session:
+        since = datetime.now(UTC) - timedelta(hours=1)
+        query = select(func.count()).select_from(Reminder)
+        return session.scalar(query.where(Reminder.state == ReminderState.SENT, Reminder.sent_at >= since)) or 0

@@ -1,0 +1,267 @@
+"""What is written for many messages at once: marks before the first content byte, and accepted outcomes after it.
+
+Claims, other outcomes and recovery are `db.sends`; who collects the groups is `scheduler.recorder`.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.engine import instant_of
+from db.follow_up import CarePlan, DeliveryAttempt, Gate, Reminder, SentCopy
+from db.records import Patient
+from db.sealed import learn_keys, open_bytes, place, seal_bytes
+from db.sends import Claim
+from db.states import AttemptOutcome, GateState, Reason, ReminderState
+from db.vault import Erased
+
+COPY_LEVEL: Final = 1  # of zlib: a third of the time of the usual 6, for copies a seventh larger
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What becomes durable before the first content byte. `packed` is the message as `pack_copy` makes it."""
+
+    claim: Claim
+    worker_id: UUID
+    email_version: int
+    packed: bytes
+
+
+class Accepted(NamedTuple):
+    """A message that the mail server took, under the attempt that was open for it."""
+
+    reminder_id: UUID
+    attempt: int
+    fence: int
+    phase: str | None
+    code: int | None
+    enhanced: str | None
+    reply: str | None
+    reason: Reason | None
+
+
+def _table(model: Any) -> Table:
+    found: Table = model.__table__
+    return found
+
+
+_reminders, _attempts, _copies = _table(Reminder), _table(DeliveryAttempt), _table(SentCopy)
+_patients = _table(Patient)
+
+# Each is written once for any number of rows.
+_OPEN: Final = (
+    update(_reminders)
+    .where(_reminders.c.id == bindparam("wanted_id"))
+    .values(open_attempt=bindparam("number"), attempts=_reminders.c.attempts + 1)
+)
+_CLOSE: Final = (
+    update(_attempts)
+    .where(_attempts.c.number == bindparam("wanted_number"), _attempts.c.outcome == AttemptOutcome.OPEN)
+    .values(
+        outcome=AttemptOutcome.ACCEPTED,
+        phase=bindparam("its_phase"),
+        code=bindparam("its_code"),
+        enhanced=bindparam("its_enhanced"),
+        reply_sealed=bindparam("its_reply"),
+        recorded_at=bindparam("at"),
+    )
+)
+_SENT: Final = (
+    update(_reminders)
+    .where(
+        _reminders.c.id == bindparam("wanted_id"),
+        _reminders.c.state == ReminderState.SENDING,
+        _reminders.c.fence == bindparam("wanted_fence"),
+        _reminders.c.open_attempt == bindparam("wanted_number"),
+    )
+    .values(
+        state=ReminderState.SENT,
+        reason=bindparam("its_reason"),
+        changed_at=bindparam("at"),
+        sent_at=bindparam("at"),
+        open_attempt=None,
+        worker_id=None,
+        fence=_reminders.c.fence + 1,
+    )
+)
+
+
+def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[UUID, int]:
+    """Open an attempt for each mark that still holds; attempt numbers by reminder id.
+
+    Holds means: the reminder is claimed by this worker under this fence, the gate is open and her address is the
+    one it was written for. A reminder that is absent from the result must not be handed over. `again`: these very marks
+    were tried before and the answer was lost; what was committed then holds.
+    """
+    if not marks:
+        return {}
+    opened = _marked_before(session, marks) if again else {}
+    at = instant_of(session)
+    holds = _lock(session, [each for each in marks if each.claim.reminder_id not in opened], at)
+    # The gate last, as everywhere: whoever waits for it holds reminders, never the other way round.
+    last, gate = session.execute(select(Gate.last_attempt, Gate.state).with_for_update()).one()
+    if gate is not GateState.OPEN or not holds:
+        return opened
+    numbers = {each.claim.reminder_id: last + place for place, each in enumerate(holds, start=1)}
+    session.connection().execute(
+        _OPEN, [{"wanted_id": reminder_id, "number": number} for reminder_id, number in numbers.items()]
+    )
+    session.execute(update(Gate).values(last_attempt=last + len(holds)))
+    _insert(session, holds, numbers, at)
+    return opened | numbers
+
+
+def _lock(session: Session, marks: Sequence[Mark], at: datetime) -> list[Mark]:
+    """Which of these marks hold; their reminders stay as they are until the end of this transaction."""
+    wanted = {each.claim.reminder_id: each for each in marks}
+    query = (
+        select(Reminder.id, Reminder.worker_id, Reminder.fence, Patient.email_version)
+        .join(Patient, Patient.id == Reminder.patient_id)
+        .where(
+            Reminder.id.in_(list(wanted)),
+            Reminder.state == ReminderState.SENDING,
+            Reminder.open_attempt.is_(None),
+            Reminder.expires_at > at,
+        )
+        .order_by(Reminder.id)
+        .with_for_update(of=Reminder)
+    )
+    holds = []
+    for row in session.execute(query):
+        each = wanted[row.id]
+        if (row.worker_id, row.fence, row.email_version) == (each.worker_id, each.claim.fence, each.email_version):
+            holds.append(each)
+    return holds
+
+
+def _insert(session: Session, holds: Sequence[Mark], numbers: Mapping[UUID, int], at: datetime) -> None:
+    learn_keys(session, [each.claim.patient_id for each in holds])
+    attempts, copies = [], []
+    for each in holds:
+        claim = each.claim
+        number = numbers[claim.reminder_id]
+        attempts.append(
+            {
+                "number": number,
+                "reminder_id": claim.reminder_id,
+                "patient_id": claim.patient_id,
+                "worker_id": each.worker_id,
+                "fence": claim.fence,
+                "email_version": each.email_version,
+                "marked_at": at,
+                "outcome": AttemptOutcome.OPEN,
+            }
+        )
+        copies.append(
+            {
+                "attempt": number,
+                "reminder_id": claim.reminder_id,
+                "patient_id": claim.patient_id,
+                "content_sealed": seal_bytes(session, claim.patient_id, _copy_place(number), each.packed),
+            }
+        )
+    connection = session.connection()
+    connection.execute(insert(_attempts), attempts)
+    connection.execute(insert(_copies), copies)
+
+
+def _marked_before(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
+    """The open attempts of these very claims: their marks were committed, and the answer got lost on the way to us."""
+    claims = {each.claim.reminder_id: each for each in marks}
+    query = select(Reminder.id, Reminder.open_attempt, Reminder.fence, Reminder.worker_id).where(
+        Reminder.id.in_(list(claims)), Reminder.state == ReminderState.SENDING, Reminder.open_attempt.is_not(None)
+    )
+    return {
+        row.id: row.open_attempt
+        for row in session.execute(query)
+        if (row.fence, row.worker_id) == (claims[row.id].claim.fence, claims[row.id].worker_id)
+    }
+
+
+def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set[UUID], set[UUID]]:
+    """Write these outcomes. Returns the care plans concerned, and the patients to be planned anew.
+
+    Anew are those of whom a fact came while the message was on the wire. An attempt's own row always takes its outcome:
+    what happened on the wire happened; a reminder only under the attempt that is open for it.
+    """
+    numbers = [each.attempt for each in accepted]
+    query = (
+        select(
+            DeliveryAttempt.number,
+            Reminder.patient_id,
+            Reminder.care_plan_id,
+            or_(CarePlan.planned_at.is_(None), CarePlan.planned_at >= DeliveryAttempt.marked_at).label("meanwhile"),
+        )
+        .join(Reminder, Reminder.id == DeliveryAttempt.reminder_id)
+        .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+        .where(DeliveryAttempt.number.in_(numbers))
+    )
+    rows = {row.number: row for row in session.execute(query)}
+    at = instant_of(session)
+    with suppress(Erased):
+        learn_keys(session, [row.patient_id for row in rows.values()])
+
+    def sealed(each: Accepted) -> bytes | None:
+        if not each.reply:
+            return None
+        where = place("delivery_attempts", "reply", UUID(int=each.attempt))
+        try:
+            return seal_bytes(session, rows[each.attempt].patient_id, where, each.reply.encode())
+        except Erased:  # while the message was on the wire: that it left is kept, the words are not
+            return None
+
+    connection = session.connection()
+    connection.execute(
+        _CLOSE,
+        [
+            {
+                "wanted_number": each.attempt,
+                "its_phase": each.phase,
+                "its_code": each.code,
+                "its_enhanced": each.enhanced,
+                "its_reply": sealed(each),
+                "at": at,
+            }
+            for each in accepted
+        ],
+    )
+    connection.execute(
+        _SENT,
+        [
+            {
+                "wanted_id": each.reminder_id,
+                "wanted_fence": each.fence,
+                "wanted_number": each.attempt,
+                "its_reason": each.reason,
+                "at": at,
+            }
+            for each in accepted
+        ],
+    )
+    anew = {row.patient_id for row in rows.values() if row.meanwhile}
+    return {row.care_plan_id for row in rows.values()}, anew
+
+
+def pack_copy(content: bytes) -> bytes:
+    """A message as it is kept: compressed, before it is sealed."""
+    return zlib.compress(content, COPY_LEVEL)
+
+
+def read_copy(session: Session, attempt: int) -> bytes | None:
+    """The exact bytes of an attempt, or None."""
+    copy = session.get(SentCopy, attempt)
+    if copy is None:
+        return None
+    return zlib.decompress(open_bytes(session, copy.patient_id, _copy_place(attempt), copy.content_sealed))
+
+
+def _copy_place(attempt: int) -> str:
+    return place("sent_copies", "content", UUID(int=attempt))
