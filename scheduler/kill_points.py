@@ -23,6 +23,7 @@ Name = Literal[
     "reply_read",
     "recorded",
     "in_quit",
+    "in_render",
     "in_migration",
     "in_import",
     "in_move",

@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from db import care_plans as stored_plans
 from db import gate, reminders, sends
@@ -16,6 +17,7 @@ from db import patients as stored_patients
 from db.follow_up import Reminder
 from db.states import AttemptOutcome, ReminderState
 from scheduler import outcomes
+from scheduler.at_work import list_deaths
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.gate_watch import IN_DOUBT
@@ -62,6 +64,30 @@ def recover(clinic: Clinic, worker_id: UUID, everyone_else: bool) -> Recovered:
     if rows:
         log().warning("claims_recovered", count=given_back, unknown=unknown)
     return Recovered(given_back, unknown)
+
+
+def blame_dead(clinic: Clinic) -> int:
+    """Count each death of a process against the one message that it was writing; after three a person has to look.
+
+    Messages merely claimed beside it are given back by `recover` and never blamed. How many were blamed.
+    """
+    blamed = 0
+    for death in list_deaths(clinic.settings.data_dir):
+        if death.reminder_id is not None:
+            with clinic.store.write(ACTOR, clinic.clock.now()) as session:
+                blamed += _blame(session, death.reminder_id, death.worker_id)
+        death.file.unlink(missing_ok=True)
+    return blamed
+
+
+def _blame(session: Session, reminder_id: UUID, worker_id: UUID) -> bool:
+    row = session.get(Reminder, reminder_id, with_for_update=True)
+    if row is None or row.state is not ReminderState.SENDING or row.worker_id != worker_id or row.open_attempt:
+        return False
+    log().error("message_ended_process", reminder_id=str(reminder_id), count=row.errors + 1)
+    claim = sends.Claim(row.id, row.patient_id, row.care_plan_id, row.fence)
+    sends.count_error(session, claim, row.errors)
+    return True
 
 
 def _settle(clinic: Clinic, worker_id: UUID, reminder_id: UUID) -> bool | None:

@@ -84,6 +84,7 @@ class Sender:
         await self._run(gate_watch.check_start, clinic, relay is not None)
         await self._run(stop_journal.replay_if_lost, clinic)
         self._worker_id = await self._run(self._register)
+        await self._run(recovery.blame_dead, clinic)
         await self._run(recovery.recover, clinic, self._worker_id, clinic.store.is_sqlite)
         recorder = self._recorder = Recorder(clinic, self._executor)
 
