@@ -130,7 +130,7 @@ class KillRig:
         marker = self.folder / "marker"
         marker.unlink(missing_ok=True)
         before = self._lines()
-        self._start(connections, AFTERCARE_KILL_POINT=f"{point}@{nth}:{marker}")
+        self.start(connections, AFTERCARE_KILL_POINT=f"{point}@{nth}:{marker}")
         if point == "in_quit":
             self._until(lambda: self._lines() > before)
             self.starter.signal(signal.SIGTERM)
@@ -141,7 +141,7 @@ class KillRig:
         connections = self.random.randint(2, 4)
         self.enter(UNDER_LOAD, AT_RANDOM)
         before = self._lines()
-        self._start(connections)
+        self.start(connections)
         self._until(lambda: self._lines() > before)
         time.sleep(self.random.uniform(0.0, 0.15))
         self.starter.signal(signal.SIGKILL)
@@ -151,7 +151,7 @@ class KillRig:
         """A start that ends by SIGTERM as soon as something has left; its exit code."""
         self.enter(AT_ONCE, IN_ORDER)
         before = self._lines()
-        self._start(2)
+        self.start(2)
         self._until(lambda: self._lines() > before)
         self.starter.signal(signal.SIGTERM)
         return self.starter.wait(40)
@@ -184,7 +184,8 @@ class KillRig:
                     account.found.append(Breach("guessed", story.message_id, words))
         return account
 
-    def _start(self, connections: int, **more: str) -> None:
+    def start(self, connections: int, **more: str) -> None:
+        """Start the service."""
         env = {**self.env, **more, "AFTERCARE_SMTP_CONNECTIONS": str(connections)}
         self.starter.start(env, self.folder / "service.log", "run", "--no-web")
 
@@ -196,17 +197,23 @@ class KillRig:
             self.starter.wait(20)
             code = 0
         proven = marker is None or (marker.exists() and marker.read_text(encoding="ascii") == f"{point}\n")
-        # Beside others a dead worker is noticed after a minute only: what it left open is still there at the next kill.
-        still_open = self._open_attempts()
-        kill = Kill(point, connections, code == -signal.SIGKILL and proven, frozenset(still_open - self._seen_open))
-        self._seen_open |= still_open
+        kill = self.note_open(point, connections, code == -signal.SIGKILL and proven)
         if not kill.fired:
             said = (self.folder / "service.log").read_text(encoding="utf-8")[-2000:]
             raise AssertionError(f"{point} with {connections} connection(s) did not fire; exit {code}\n{said}")
+        return kill
+
+    def note_open(self, point: str, connections: int = 1, fired: bool = True) -> Kill:
+        """Note an end of the service, and what was open then and not before."""
+        # Beside others a dead worker is noticed after a minute only: what it left open is still there at the next kill.
+        still_open = self.open_attempts()
+        kill = Kill(point, connections, fired, frozenset(still_open - self._seen_open))
+        self._seen_open |= still_open
         self.kills.append(kill)
         return kill
 
-    def _open_attempts(self) -> set[int]:
+    def open_attempts(self) -> set[int]:
+        """Numbers of the attempts whose answer is not written down."""
         with self.clinic.store.read() as session:
             numbers = session.scalars(
                 select(DeliveryAttempt.number).where(DeliveryAttempt.outcome == AttemptOutcome.OPEN)

@@ -5,13 +5,18 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from tests import command_kills
+from tests.command_kills import CommandKills
 from tests.kill_rig import AT_RANDOM, CERTAIN, IN_FLIGHT, Account, KillRig
 from tests.postgres import PostgresServer
 from tests.smtp_server import SmtpServer, running
@@ -19,57 +24,94 @@ from tests.starter import Starter
 
 KILLS = int(os.environ.get("AFTERCARE_KILLS", "1000"))
 SEED = int(os.environ.get("AFTERCARE_SEED", "1"))
-POINTS = [*CERTAIN, *IN_FLIGHT, AT_RANDOM]
-HEAD = ("", "kills", "fired", "lost", "doubled", "unknown", "sent twice by rule")
+POINTS = [*CERTAIN, *IN_FLIGHT, AT_RANDOM, *command_kills.POINTS]
+HEAD = ("kills", "fired", "lost", "doubled", "unknown", "sent twice by rule")
+
+
+@dataclass
+class Place:
+    """Where one kind of database is tried: folders, and addresses of empty databases one after the other."""
+
+    folder: Path
+    fresh_url: Callable[[], str]
+
+
+@dataclass
+class Outcome:
+    """What came of all kills on one kind of database."""
+
+    account: Account
+    commands: Counter[str]
+    faults: list[str]
+
+    def rows(self) -> list[tuple[str, int, int, int, int, int, int]]:
+        """One line a point; a command either left what it should or is a fault."""
+        *points, total = self.account.rows()
+        commands = [(point, count, count, 0, 0, 0, 0) for point, count in self.commands.items()]
+        more = self.commands.total()
+        return [*points, *commands, (total[0], total[1] + more, total[2] + more, *total[3:])]
 
 
 @pytest.fixture
-def addresses(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[dict[str, tuple[Path, str]]]:
-    """A folder and a database address of each kind."""
-    folders = {kind: tmp_path / kind for kind in ("SQLite", "PostgreSQL")}
-    for folder in folders.values():
-        (folder / "var").mkdir(parents=True)
+def places(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[dict[str, Place]]:
+    """A place for each kind of database."""
+    made: list[str] = []
+
+    def on_postgresql() -> str:
+        made.append(f"crash_{uuid4().hex}")
+        return postgres_server.create(made[-1])
+
     yield {
-        "SQLite": (folders["SQLite"], f"sqlite:///{folders['SQLite']}/var/aftercare.db"),
-        "PostgreSQL": (folders["PostgreSQL"], postgres_server.create("crash")),
+        "SQLite": Place(tmp_path / "sqlite", lambda: f"sqlite:///{tmp_path / uuid4().hex}.db"),
+        "PostgreSQL": Place(tmp_path / "postgresql", on_postgresql),
     }
-    postgres_server.drop("crash")
+    for name in made:
+        postgres_server.drop(name)
 
 
-def run(folder: Path, url: str, kills: int, seed: int) -> Account:
+def run(place: Place, kills: int, seed: int) -> Outcome:
     """So many kills on one database, in a thread of its own."""
-    ledger = folder / "ledger.jsonl"
+    for folder in ("service", "commands"):
+        (place.folder / folder / "var").mkdir(parents=True)
+    ledger = place.folder / "ledger.jsonl"
     ledger.touch()
+    outcome_faults: list[str] = []
+    of_commands: Counter[str] = Counter()
     with Starter() as starter, running(SmtpServer(ledger=ledger)) as server:
-        rig = KillRig(folder, url, server, starter, seed)
+        rig = KillRig(place.folder / "service", place.fresh_url(), server, starter, seed)
+        commands = CommandKills(place.folder / "commands", place.fresh_url(), place.fresh_url, starter, seed)
         try:
             for turn, point in enumerate(islice(cycle(POINTS), kills)):
-                if point == AT_RANDOM:
+                if point in command_kills.POINTS:
+                    outcome_faults += commands.kill(point)
+                    of_commands[point] += 1
+                elif point == AT_RANDOM:
                     rig.kill_at_random()
                 else:
                     rig.kill(point)
-                if turn % 50 == 49:
-                    assert rig.stop_in_order() == 0
-            return rig.account()
+                if turn % 50 == 49 and rig.stop_in_order() != 0:
+                    outcome_faults.append("SIGTERM did not end with 0")
+            account = rig.account()
+            return Outcome(account, of_commands, outcome_faults + account.faults())
         finally:
             rig.close()
 
 
-def table(kind: str, account: Account) -> list[str]:
+def table(kind: str, outcome: Outcome) -> list[str]:
     """The account of one database as rows of a Markdown table."""
-    lines = [f"| {kind} | {' | '.join(HEAD[1:])} |", "| --- |" + " ---: |" * (len(HEAD) - 1)]
-    return lines + [f"| {' | '.join(str(cell) for cell in row)} |" for row in account.rows()]
+    lines = [f"| {kind} | {' | '.join(HEAD)} |", "| --- |" + " ---: |" * len(HEAD)]
+    return lines + [f"| {' | '.join(str(cell) for cell in row)} |" for row in outcome.rows()]
 
 
 def test_a_thousand_kills_lose_nothing_and_double_nothing(
-    addresses: dict[str, tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+    places: dict[str, Place], capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
     with ThreadPoolExecutor(2) as both:
-        running = {kind: both.submit(run, *place, KILLS // 2, SEED) for kind, place in addresses.items()}
-        accounts = {kind: future.result() for kind, future in running.items()}
+        running = {kind: both.submit(run, place, KILLS // 2, SEED) for kind, place in places.items()}
+        outcomes = {kind: future.result() for kind, future in running.items()}
     minutes = (time.monotonic() - began) / 60
     with capsys.disabled():
-        lines = [line for kind, account in accounts.items() for line in ("", *table(kind, account))]
+        lines = [line for kind, outcome in outcomes.items() for line in ("", *table(kind, outcome))]
         print("\n".join([*lines, "", f"{2 * (KILLS // 2)} kills in {minutes:.1f} minutes, seed {SEED}"]))  # noqa: T201
-    assert {kind: account.faults() for kind, account in accounts.items()} == {kind: [] for kind in accounts}
+    assert {kind: outcome.faults for kind, outcome in outcomes.items()} == {kind: [] for kind in outcomes}
