@@ -1,6 +1,8 @@
 """`patient add list show set stop resume`."""
 
+import os
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +12,10 @@ from commands.context import (
     AsJson,
     By,
     Reason,
+    Yes,
     actor,
     clinic_of,
+    confirm,
     print_error,
     print_fields,
     print_json,
@@ -26,7 +30,7 @@ from db import patients as stored
 from db import treatments as stored_treatments
 from db.records import Patient
 from db.states import CallSafe, StopReason
-from scheduler import patients
+from scheduler import erasure, patient_export, patients
 from scheduler.entries import PatientForm
 from scheduler.errors import InvalidInput
 
@@ -202,6 +206,34 @@ def note(
         added = stored_treatments.add_note(session, patient.id, text.strip())
         audit.record(session, "note.added", "note", added.id, patient.id, ["text"])
     print_line("Noted.")
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    patient_id: str,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a new file; it can be read by whoever has it")],
+    by: By = None,
+) -> None:
+    """Write all that is kept about a patient into one archive (ZIP), for her."""
+    path = Path(file)
+    if path.exists():
+        raise InvalidInput(f"{file} is there already: name a new file")
+    archive = patient_export.export(clinic_of(context), actor(by), read_id(patient_id, "patient"))
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+        out.write(archive)
+    print_line(f"{file} holds the whole record, opened. Hand it over safely and delete it here.")
+
+
+@app.command()
+def erase(context: typer.Context, patient_id: str, yes: Yes = False, by: By = None) -> None:
+    """Erase a patient for good, when her record need not be kept any more."""
+    clinic, named = clinic_of(context), read_id(patient_id, "patient")
+    with clinic.store.read() as session:
+        patients.get(session, named)
+    confirm("Erase everything about this patient? Nobody can bring it back.", yes)
+    erasure.erase(clinic, actor(by), named)
+    print_line("Erased. Ids, dates and counts stay; a restored backup erases her again.")
 
 
 def _summary(session: Session, patient: Patient) -> dict[str, Any]:

@@ -217,6 +217,12 @@ def count_by_reason(session: Session, state: ReminderState) -> dict[Reason, int]
     return {reason: count for reason, count in session.execute(query) if reason is not None}
 
 
+def count_on_the_wire(session: Session, patient_id: UUID) -> int:
+    """How many messages to her may be on the wire: their outcome is still to be recorded."""
+    query = select(func.count()).where(Reminder.patient_id == patient_id, Reminder.open_attempt.is_not(None))
+    return session.scalar(query) or 0
+
+
 def count_due(session: Session, now: datetime) -> int:
     """How many messages to patients could leave now."""
     query = select(func.count()).where(waiting(), Reminder.ready_at <= now, Reminder.audience == Audience.PATIENT)

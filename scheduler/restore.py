@@ -26,6 +26,7 @@ from scheduler import gate_keeper, kill_points, stop_journal, stop_log
 from scheduler.backup_file import Progress, Unpacked, hash_overlays, unpack, workplace
 from scheduler.clinic import Clinic
 from scheduler.clock import Clock
+from scheduler.erasure import erase_again, erased_file
 from scheduler.errors import Refused
 from scheduler.sending_lock import SendingLock
 from scheduler.settings import Settings
@@ -132,6 +133,7 @@ def _make_safe(
         with clinic.store.write(actor, clock.now()) as session:
             gate_keeper.close_after_restore(session, at)
             audit.record(session, "backup.restored", "backup", at.astimezone(UTC).isoformat(timespec="seconds"))
+        erase_again(clinic, actor, erased_file(settings))
         stop_journal.replay(clinic, actor)
         with clinic.store.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

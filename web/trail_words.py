@@ -38,6 +38,8 @@ _RECORD: Final = {
     "patient.stopped": "stopped all messages to a patient",
     "stop.replayed": "held a patient's messages: the stop journal has a stop that this record lacked",
     "patient.resumed": "permitted messages to a patient again",
+    "patient.exported": "exported all that is kept about a patient",
+    "patient.erased": "erased a patient",
     "patient.voided": "took an entry of a patient back",
     "consent.recorded": "recorded what a patient agreed to",
     "address.refused": "recorded that an address refuses mail",
