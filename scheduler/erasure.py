@@ -93,7 +93,7 @@ def erase_again(clinic: Clinic, actor: str, listed: Path) -> int:
 
 
 def _erase(session: Session, clinic: Clinic, patient_id: UUID) -> None:
-    stored.add_stop(session, patient_id, StopReason.OTHER, None)
+    stored.add_stop(session, patient_id, StopReason.LEFT, None)  # ends lines for staff too
     reminders.void_claims(session, patient_id)
     reminders.settle_all(session, patient_id)
     session.flush()
