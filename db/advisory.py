@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 _CLASS: Final = 0x41667463  # "Aftc": the first half of the keys of our locks
@@ -55,6 +56,11 @@ def list_present(connection: Connection) -> list[str]:
     )
     key = _key(_PRESENCE)
     return list(connection.scalars(query, {"class": key["class"], "key": key["key"] & 0xFFFFFFFF}))
+
+
+def wait_alone(session: Session, name: str) -> None:
+    """Wait until no other transaction holds that name, and hold it to the end of this one."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:class, :key)"), _key(name))
 
 
 class Presence:
