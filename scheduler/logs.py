@@ -6,11 +6,12 @@ What is counted for machines is in `scheduler.health`; who did what is in the au
 import logging
 import sys
 import traceback
+from contextlib import suppress
 from datetime import date, datetime
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import cast
+from typing import TextIO, cast
 from uuid import UUID
 
 import structlog
@@ -53,12 +54,28 @@ def setup_logs(level: str = "info", terminal: bool | None = None) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Foreign()]
     root.setLevel(max(number, logging.WARNING))  # what libraries tell of their doings is not news
+
+
+class _Unfailing:
+    """A stream whose full disk or broken pipe never ends what is being told about."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def log() -> FilteringBoundLogger:

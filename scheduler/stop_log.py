@@ -16,6 +16,7 @@ from uuid import UUID
 
 from db.audit import Noted
 from db.vault import Vault
+from scheduler.errors import AftercareError
 from scheduler.settings import Settings
 from scheduler.stop_facts import facts_of
 
@@ -29,8 +30,8 @@ def path_of(settings: Settings) -> Path:
     return settings.data_dir / "stops.log"
 
 
-class JournalDamaged(Exception):
-    """The end of the journal is no entry of ours: nothing can be chained to it."""
+class JournalDamaged(AftercareError, OSError):
+    """The end of the journal is no entry of ours: nothing can be chained to it, and no stop be stored."""
 
 
 @dataclass(frozen=True, slots=True)
