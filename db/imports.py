@@ -213,7 +213,9 @@ def lock_for_import(session: Session, patient_ids: Iterable[UUID]) -> None:
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("LOCK TABLE import_batches IN EXCLUSIVE MODE"))
     for part in _chunks(sorted(patient_ids)):
-        session.execute(select(Patient.id).where(Patient.id.in_(part)).order_by(Patient.id).with_for_update(key_share=True)).all()
+        session.execute(
+            select(Patient.id).where(Patient.id.in_(part)).order_by(Patient.id).with_for_update(key_share=True)
+        ).all()
 
 
 def add_batch(session: Session, batch_id: UUID, digest: str, patients: int, treatments: int) -> None:
