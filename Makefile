@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test crash check format coverage screens instances
+.PHONY: help install install-dev run demo test crash races check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -29,6 +29,9 @@ test: check ## Check, then run the whole test-suite
 
 crash: install-dev ## Kill the service a thousand times on both databases and print what came of it (AFTERCARE_KILLS=N)
 	$(PY) -m pytest -q -p no:randomly -p no:xdist tests/long_crash.py
+
+races: install-dev ## Let staff stop a message while it is handed over, 2,000 times, and look whether a stop ever lost
+	AFTERCARE_RACES=1000 $(PY) -m pytest -q -s -n 0 -p no:randomly tests/test_races.py
 
 check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff check .
