@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from sqlalchemy import select
@@ -14,14 +15,19 @@ from db.migrations import current, head
 from db.records import PatientKey
 from db.vault import VaultError
 from scheduler import gate_watch, permit, stop_journal
+from scheduler.backup import find_last_backup
 from scheduler.bounce_mailbox import MailboxTrouble, look_at_folder
 from scheduler.clinic import Clinic
+from scheduler.integrity import PROBLEMS, find_last_check
+from scheduler.keys import find_exports
 from scheduler.mailer import Connection, Limits, RelayTrouble
 from scheduler.protocols import ProtocolInvalid, list_protocol_files, read_protocol
 from scheduler.sender import relay_of
 from scheduler.template_files import check_templates, list_templates
+from scheduler.unsafe_settings import list_unsafe
 from scheduler.wording import lint_values
 
+BACKUP_OLD = timedelta(days=2)
 LOGIN_LIMITS = Limits(connect=10, command=10, final_reply=10, quit=2)
 
 
@@ -40,6 +46,7 @@ def check(clinic: Clinic) -> list[Found]:
         _settings,
         _database,
         _keys,
+        _copies,
         _audit,
         _relay,
         _mailbox,
@@ -68,6 +75,8 @@ def _settings(clinic: Clinic) -> Iterator[Found]:
     }
     for finding in lint_values(shown, clinic.library.words(settings.clinic_language)):
         yield Found("revealing-setting", "fail", f"{finding.place}: {finding.problem}")
+    for unsafe in list_unsafe(settings):
+        yield Found(unsafe.id, "fail" if unsafe.must_mend else "warn", unsafe.problem)
 
 
 def _database(clinic: Clinic) -> Iterator[Found]:
@@ -102,6 +111,23 @@ def _keys(clinic: Clinic) -> Iterator[Found]:
         return
     if mode & 0o077:
         yield Found("keys-readable", "fail", f"the key file can be read by others (mode {mode:04o})")
+
+
+def _copies(clinic: Clinic) -> Iterator[Found]:
+    """Whether the record could come back after this machine was lost."""
+    newest = clinic.store.vault.ring.wrapping[-1].id
+    with clinic.store.read() as session:
+        exported, backed_up, checked = find_exports(session), find_last_backup(session), find_last_check(session)
+    if not exported:
+        yield Found("recovery-key-missing", "warn", "no recovery key was made: keys export")
+    elif newest not in exported:
+        yield Found("recovery-key-outdated", "warn", "the recovery key lacks the newest clinic key: keys export")
+    if backed_up is None:
+        yield Found("backup-missing", "warn", "no backup was made: backup FILE")
+    elif clinic.clock.now() - backed_up > BACKUP_OLD:
+        yield Found("backup-old", "warn", f"the last backup is {(clinic.clock.now() - backed_up).days} days old")
+    for problem in checked.problems if checked else ():
+        yield Found("record-not-whole", "fail", PROBLEMS.get(problem, problem))
 
 
 def _audit(clinic: Clinic) -> Iterator[Found]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db import gate
+from db import audit, gate
 from db.states import AttemptOutcome
 from scheduler import approvals, gate_keeper
 from scheduler.checks import Found, check
@@ -41,7 +41,26 @@ def health(desk: Desk) -> Health:
 
 def test_a_clinic_that_is_set_up_has_nothing_to_mend(desk: Desk) -> None:
     desk = desk.with_settings(**SET_UP)
-    assert set(findings(desk)) == {"relay-not-set"}
+    assert set(findings(desk)) == {"relay-not-set", "recovery-key-missing", "backup-missing"}
+
+
+def test_copies_that_are_missing_or_old_are_told(desk: Desk) -> None:
+    def note(action: str, subject_id: str | None) -> None:
+        with desk.store.write(STAFF, desk.clock.now()) as session:
+            audit.record(session, action, "keys", subject_id)
+
+    def told() -> set[str]:
+        return {name for name in findings(desk) if name.startswith(("recovery", "backup", "record"))}
+
+    note("keys.exported", "0ld0ld00")
+    note("backup.made", None)
+    assert told() == {"recovery-key-outdated"}
+    note("keys.exported", desk.store.vault.ring.wrapping[-1].id)
+    assert told() == set()
+    desk.tick(days=3)
+    with desk.store.write("service", desk.clock.now()) as session:
+        audit.record(session, "integrity.failed", "record", fields=["trail_broken"])
+    assert told() == {"backup-old", "record-not-whole"}
 
 
 def test_what_is_not_set_is_named(desk: Desk) -> None:
