@@ -34,7 +34,7 @@ AT_RANDOM = "at random"
 IN_ORDER = "no kill"
 # Reached once in a run, or looked at only while armed.
 FIRST_TIME = {"connected", "after_auth", "half_content", "in_quit"}
-# Reached once for all that is claimed together.
+# Reached once for all that is claimed together, with any number of connections.
 EACH_CLAIM = {"after_claim", "after_render"}
 
 AT_ONCE = 8  # messages that fall due for each kill
@@ -125,8 +125,7 @@ class KillRig:
         """One kill at a point, at a turn and with a number of connections that chance chooses."""
         connections = 1 if point in FIRST_TIME or self.random.random() < 0.5 else self.random.randint(2, 4)
         self.enter(AT_ONCE, point)
-        most = 1 if point in FIRST_TIME else 2 if point in EACH_CLAIM and connections == 1 else AT_ONCE // 2
-        nth = 1 if point in EACH_CLAIM and connections > 1 else self.random.randint(1, most)
+        nth = 1 if point in FIRST_TIME | EACH_CLAIM else self.random.randint(1, AT_ONCE // 2)
         marker = self.folder / "marker"
         marker.unlink(missing_ok=True)
         before = self._lines()

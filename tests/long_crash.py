@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -69,32 +70,36 @@ def places(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[dict[str
         postgres_server.drop(name)
 
 
-def run(place: Place, kills: int, seed: int) -> Outcome:
-    """So many kills on one database, in a thread of its own."""
-    for folder in ("service", "commands"):
-        (place.folder / folder / "var").mkdir(parents=True)
-    ledger = place.folder / "ledger.jsonl"
-    ledger.touch()
-    outcome_faults: list[str] = []
-    of_commands: Counter[str] = Counter()
-    with Starter() as starter, running(SmtpServer(ledger=ledger)) as server:
-        rig = KillRig(place.folder / "service", place.fresh_url(), server, starter, seed)
-        commands = CommandKills(place.folder / "commands", place.fresh_url(), place.fresh_url, starter, seed)
-        try:
-            for turn, point in enumerate(islice(cycle(POINTS), kills)):
-                if point in command_kills.POINTS:
-                    outcome_faults += commands.kill(point)
-                    of_commands[point] += 1
-                elif point == AT_RANDOM:
-                    rig.kill_at_random()
-                else:
-                    rig.kill(point)
-                if turn % 50 == 49 and rig.stop_in_order() != 0:
-                    outcome_faults.append("SIGTERM did not end with 0")
-            account = rig.account()
-            return Outcome(account, of_commands, outcome_faults + account.faults())
-        finally:
-            rig.close()
+class Half:
+    """The kills on one kind of database."""
+
+    def __init__(self, place: Place, stack: ExitStack) -> None:
+        for folder in ("service", "commands"):
+            (place.folder / folder / "var").mkdir(parents=True)
+        ledger = place.folder / "ledger.jsonl"
+        ledger.touch()
+        starter = stack.enter_context(Starter())
+        server = stack.enter_context(running(SmtpServer(ledger=ledger)))
+        self.rig = KillRig(place.folder / "service", place.fresh_url(), server, starter, SEED)
+        stack.callback(self.rig.close)
+        self.commands = CommandKills(place.folder / "commands", place.fresh_url(), place.fresh_url, starter, SEED)
+
+    def run(self, kills: int) -> Outcome:
+        """So many kills; may run in a thread beside the other half."""
+        faults: list[str] = []
+        of_commands: Counter[str] = Counter()
+        for turn, point in enumerate(islice(cycle(POINTS), kills)):
+            if point in command_kills.POINTS:
+                faults += self.commands.kill(point)
+                of_commands[point] += 1
+            elif point == AT_RANDOM:
+                self.rig.kill_at_random()
+            else:
+                self.rig.kill(point)
+            if turn % 50 == 49 and self.rig.stop_in_order() != 0:
+                faults.append("SIGTERM did not end with 0")
+        account = self.rig.account()
+        return Outcome(account, of_commands, faults + account.faults())
 
 
 def table(kind: str, outcome: Outcome) -> list[str]:
@@ -107,9 +112,12 @@ def test_a_thousand_kills_lose_nothing_and_double_nothing(
     places: dict[str, Place], capsys: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
-    with ThreadPoolExecutor(2) as both:
-        running = {kind: both.submit(run, place, KILLS // 2, SEED) for kind, place in places.items()}
-        outcomes = {kind: future.result() for kind, future in running.items()}
+    with ExitStack() as stack:
+        # One after the other: two threads must not migrate at once.
+        halves = {kind: Half(place, stack) for kind, place in places.items()}
+        with ThreadPoolExecutor(2) as both:
+            futures = {kind: both.submit(half.run, KILLS // 2) for kind, half in halves.items()}
+            outcomes = {kind: future.result() for kind, future in futures.items()}
     minutes = (time.monotonic() - began) / 60
     with capsys.disabled():
         lines = [line for kind, outcome in outcomes.items() for line in ("", *table(kind, outcome))]

@@ -41,7 +41,7 @@ class Starter:
         assert self._parent.stdin is not None
         assert self._parent.stdout is not None
         self._parent.stdin.close()
-        self._parent.wait(20)
+        self._parent.wait(60)  # it may still be importing
         self._parent.stdout.close()
 
     def start(self, env: Mapping[str, str], log: Path, *words: str) -> int:

@@ -29,9 +29,10 @@ def document(name: str) -> str:
     return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
-def section(text: str, heading: str) -> str:
-    """What stands under a heading, up to the next of any level."""
-    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text, re.MULTILINE | re.DOTALL)
+def section(text: str, heading: str, to_next_of_its_level: bool = False) -> str:
+    """What stands under a heading, up to the next of any level, or of its own (the second)."""
+    ends = "## " if to_next_of_its_level else "#"
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^{ends}|\Z)", text, re.MULTILINE | re.DOTALL)
     assert found, f"there is no heading {heading}"
     return found.group(1)
 
@@ -170,6 +171,20 @@ def test_what_the_guarantees_rest_on_is_there() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", document("guarantees.md"))
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+FAULT = re.compile(r"^\| ([A-Z]\d+) \| .+ \| (.+) \|$", re.MULTILINE)
+FAULTS = {"S": 36, "P": 13, "D": 13, "T": 14, "C": 10, "I": 12, "O": 5}  # as many has the study
+
+
+def test_every_fault_names_a_test_that_is_there_or_says_why_not() -> None:
+    told = FAULT.findall(section(document("guarantees.md"), "Every fault and its test", to_next_of_its_level=True))
+    assert [number for number, _ in told] == [f"{kind}{n}" for kind, last in FAULTS.items() for n in range(1, last + 1)]
+    for number, proof in told:
+        named = re.findall(r"`([\w/]+)::(\w+)`", proof)
+        assert named or len(proof) > 40, number
+        for file, test in named:
+            assert re.search(rf"\bdef {test}\b", (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")), test
 
 
 HAZARD = re.compile(
