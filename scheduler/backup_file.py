@@ -120,7 +120,9 @@ class Unpacked:
 
 
 def unpack(path: Path, ring: KeyRing, folder: Path, progress: Progress) -> Unpacked:
-    """Restore a backup into `folder` and prove it: counts, digests, foreign keys, integrity, sealed samples, audit.
+    """Restore a backup into `folder`, with today's schema, and prove it.
+
+    Looked at: counts, digests, foreign keys, integrity, sealed samples, audit.
 
     Raises `VaultError` when it does not open or is damaged, `Refused` when a newer program made it.
     """
@@ -128,7 +130,9 @@ def unpack(path: Path, ring: KeyRing, folder: Path, progress: Progress) -> Unpac
     engine = make_engine(f"sqlite:///{database}")
     try:
         manifest, journal = _load(read_sealed_file(path, ring), engine, path, folder, progress)
-        problems = [*_differences(engine, manifest), *_inner_faults(engine, ring, manifest)]
+        problems = list(_differences(engine, manifest))
+        migrate(engine)  # the models are today's; what was backed up has been compared as it was
+        problems += _inner_faults(engine, ring, manifest)
         if problems:
             raise SealedFileDamaged(f"{path.name} does not hold what it should: {'; '.join(problems)}")
     finally:

@@ -17,7 +17,7 @@ from db import audit
 from db.advisory import list_present, nobody_is_present
 from db.base import Base
 from db.engine import make_engine
-from db.migrations import StillAtWork, current, head, migrate, upgrade
+from db.migrations import StillAtWork, current, head, upgrade
 from db.records import Patient
 from db.staff import AuditHead
 from db.table_rows import NOT_OURS, digest_table, list_tables, read_rows, snapshot, write_rows
@@ -82,7 +82,7 @@ def restore(
 ) -> Restored:
     """Replace the record by a backup; the gate is closed in it before it is in place.
 
-    1 unpack and prove it · 2 bring its schema up to date, close the gate, note it in the trail · 3 keys · 4 in place.
+    1 unpack and prove it · 2 close the gate in it, hold later stops, note it in the trail · 3 keys · 4 in place.
     Raises `VaultError` or `Refused` for a backup that will not do and `AlreadySending` or `StillAtWork` while the
     service runs; until the last step nothing has changed.
     """
@@ -119,10 +119,7 @@ def _make_safe(
     actor: str,
     folder: Path,
 ) -> None:
-    """Bring the copy to today: schema, stops, closed gate, and the trail's word of it."""
-    engine = make_engine(f"sqlite:///{found.database}")
-    migrate(engine)
-    engine.dispose()
+    """Make the copy safe: erased patients, stops, a closed gate, and the trail's word of it."""
     write_key_file(folder / "keys.json", ring)
     if found.journal is not None and not stop_log.path_of(settings).exists():
         shutil.copyfile(found.journal, stop_log.path_of(settings))
