@@ -1,11 +1,11 @@
 """The gate row and the worker rows: may anything leave, and who is alive."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
 from db import audit, reminders
@@ -13,6 +13,9 @@ from db.engine import actor_of, instant_of
 from db.follow_up import Gate, Worker
 from db.states import GateCause, GateState
 from db.types import new_id
+
+LIVING = timedelta(seconds=60)  # a process without a sign of life for so long says nothing about now
+AHEAD = timedelta(minutes=5)  # a sign of life so far in the future was given by another clock
 
 
 def get_gate(session: Session) -> Gate:
@@ -84,15 +87,22 @@ class VitalRow:
     oldest_due: datetime | None
     next_ready: datetime | None
     next_message: datetime | None
+    alarm: str | None  # of any process that lives
+    loop_lag_ms: int | None  # the longest of theirs
 
 
 def read_vitals(session: Session, now: datetime) -> VitalRow:
     """All of it in one query: every page asks."""
-    latest = select(Worker.id).order_by(Worker.heartbeat_at.desc()).limit(1).scalar_subquery()
-    parts = {
+    # What was written while a clock stood wrong may lie ahead: it is nobody's last sign of life.
+    past = Worker.heartbeat_at <= now + AHEAD
+    latest = select(Worker.id).where(past).order_by(Worker.heartbeat_at.desc()).limit(1).scalar_subquery()
+    living = (past, Worker.stopped_at.is_(None), Worker.heartbeat_at >= now - LIVING)
+    parts: dict[str, Select[Any]] = {
         "oldest_due": reminders.oldest_due(now),
         "next_ready": reminders.next_ready(),
         "next_message": reminders.next_message(),
+        "alarm": select(Worker.alarm).where(*living, Worker.alarm.is_not(None)).limit(1),
+        "loop_lag_ms": select(func.max(Worker.loop_lag_ms)).where(*living),
     }
     query = (
         select(
@@ -118,10 +128,14 @@ def add_worker(session: Session, name: str) -> UUID:
     return worker.id
 
 
-def beat(session: Session, worker_id: UUID, swept: bool) -> None:
-    """Record a sign of life, and when a sweep was completed."""
+def beat(
+    session: Session, worker_id: UUID, swept: bool, alarm: str | None = None, loop_lag_ms: int | None = None
+) -> None:
+    """Record a sign of life with what staff must know of this process, and when a sweep was completed."""
     at = instant_of(session)
-    values: dict[str, datetime] = {"heartbeat_at": at} | ({"swept_at": at} if swept else {})
+    values: dict[str, Any] = {"heartbeat_at": at, "alarm": alarm, "loop_lag_ms": loop_lag_ms}
+    if swept:
+        values["swept_at"] = at
     session.execute(update(Worker).where(Worker.id == worker_id).values(**values))
 
 

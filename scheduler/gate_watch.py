@@ -21,7 +21,6 @@ from scheduler.recorder import ACTOR
 
 DOWNTIME = timedelta(minutes=10)  # after this long without a sign of life a backlog is looked at before it leaves
 SILENCE = timedelta(hours=72)  # after this long nobody can tell a machine that was off from one that was put back
-AHEAD = timedelta(minutes=5)  # a sign of life so far in the future was given by another clock
 # While the gate is closed over these, what "now" is, or what has left already, is in doubt: nothing may run out.
 IN_DOUBT = frozenset({GateCause.CLOCK, GateCause.SILENT, GateCause.MOVED, GateCause.OLDER, GateCause.RESTORED})
 
@@ -98,7 +97,7 @@ def find_silence(seen: Seen) -> Closing | None:
             GateCause.SILENT,
             f"the last sign of life is {days} days old: was the machine off, or was it put back to an earlier state?",
         )
-    if silent < -AHEAD:
+    if silent < -gate.AHEAD:
         return Closing(GateCause.CLOCK, "the clock stands before the last sign of life: was it set back?")
     return None
 

@@ -27,6 +27,8 @@ class Vitals:
     gate_open: bool
     gate_reason: str | None
     to_folder: bool
+    alarm: str | None = None  # what a sending process must tell staff: its mail server, most of all
+    loop_lag_ms: int | None = None  # the longest that its event loop was kept waiting in the last minute
 
     @property
     def alive(self) -> bool:
@@ -54,7 +56,7 @@ class Health:
         """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed, the
         record whole."""
         now, whole = self.vitals, self.checked is None or not self.checked.problems
-        works = now.alive and now.gate_open and not now.stalled and not now.to_folder
+        works = now.alive and now.gate_open and not now.stalled and not now.to_folder and now.alarm is None
         return works and whole and not self.unknown and not self.failed
 
     @property
@@ -78,6 +80,8 @@ def feel_pulse(session: Session, clinic: Clinic) -> Vitals:
         gate_open=found.gate_state is GateState.OPEN,
         gate_reason=found.gate_reason,
         to_folder=clinic.settings.smtp_host is None,
+        alarm=found.alarm,
+        loop_lag_ms=found.loop_lag_ms,
     )
 
 

@@ -27,6 +27,7 @@ from scheduler.errors import Refused
 from scheduler.freshness import Freshness
 from scheduler.housekeeping import Housekeeper
 from scheduler.logs import log
+from scheduler.loop_lag import LoopLag
 from scheduler.mailer import Connection, Limits, RelaySettings
 from scheduler.metrics import SenderSigns
 from scheduler.outbox import FolderConnection
@@ -65,6 +66,7 @@ class Sender:
         self._stopping = False
         self._machine = SystemClock()  # a pause of the process is real time, whatever clock the clinic lives by
         self._guard = ClockGuard(clinic.clock)
+        self._lag = LoopLag(self._machine.boottime)
         self._fresh = Freshness(self._machine.boottime, lambda: self._guard.find_jump() is None)
         self._mailbox = BounceMailbox(clinic) if clinic.settings.bounce_imap_host else None
         self._recorder: Recorder | None = None
@@ -108,6 +110,7 @@ class Sender:
         """Register this worker, recover what a dead one left, and begin to send."""
         await self.open()
         self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
+        self._tasks.append(asyncio.create_task(self._lag.run(), name="loop lag"))
         self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
         self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
         self._ticker.every("sweep", self._sweep, seconds=SWEEP_SECONDS)
@@ -169,6 +172,11 @@ class Sender:
             return None
         circuit = self.dispatcher.circuit
         return SenderSigns(self._recorder.healthy, circuit.closed_until is None, circuit.alarm is not None)
+
+    @property
+    def loop_lag_ms(self) -> int | None:
+        """The longest that this process's event loop was kept waiting in the last minute."""
+        return self._lag.longest_ms
 
     def broken(self) -> BaseException | None:
         """The error that ended one of the tasks that must not end, or None."""
@@ -275,7 +283,8 @@ class Sender:
             return
         if self._worker_id is not None:
             with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
-                gate.beat(session, self._worker_id, swept)
+                alarm = self.dispatcher.circuit.alarm if self.dispatcher else None
+                gate.beat(session, self._worker_id, swept, alarm, self._lag.longest_ms)
             self._fresh.beaten(began)
 
     def _write_anchor(self) -> None:

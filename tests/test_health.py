@@ -13,6 +13,7 @@ from db.states import Reason, ReminderState, Role
 from db.vault import KeyRing
 from scheduler.clinic import Clinic
 from scheduler.clock import FastClock
+from scheduler.health import feel_pulse
 from tests.staffed import KEYS, Staffed
 from tests.web_parts import RELAY, beating, make_clinic, planned, served
 from web.app import make_app
@@ -48,6 +49,8 @@ async def test_health_says_ok_while_messages_leave(mailing: Clinic) -> None:
         "unknown": 0,
         "held": 0,
         "failed": 0,
+        "alarm": False,
+        "loop_lag_ms": None,
     }
 
 
@@ -67,6 +70,8 @@ async def test_health_is_degraded_without_a_mail_server_and_counts_what_waits_fo
         "unknown": 1,
         "held": 3,
         "failed": 3,
+        "alarm": False,
+        "loop_lag_ms": None,
     }
 
 
@@ -94,7 +99,7 @@ async def test_health_is_503_in_its_own_shape_when_the_database_cannot_be_read(c
     assert answer.status_code == 503
     assert answer.json()["status"] == "degraded"
     assert answer.json().keys() == {
-        "status", "oldest_due_seconds", "heartbeat_age_seconds", "unknown", "held", "failed"
+        "status", "oldest_due_seconds", "heartbeat_age_seconds", "unknown", "held", "failed", "alarm", "loop_lag_ms"
     }  # fmt: skip
 
 
@@ -125,3 +130,30 @@ async def test_the_pulse_says_whether_messages_leave(mailing: Clinic, clock: Fas
     assert "Sending is stopped: restored &lt;from&gt; a backup" in stopped
     assert late.startswith("red")
     assert "the oldest message has waited 1 hour" in late
+
+
+async def test_what_is_wrong_with_the_mail_server_stands_on_every_page_while_it_is_so(
+    mailing: Clinic, clock: FastClock
+) -> None:
+    browser = Staffed(mailing).at_work("mia", Role.RECEPTION)
+    with mailing.store.write("service", clock.now()) as session:
+        worker_id = gate.add_worker(session, "test")
+        gate.beat(session, worker_id, swept=True, alarm="The mail server refuses our login.", loop_lag_ms=12)
+    page = (await browser.get("/today")).text
+    assert "The mail server refuses our login" in page
+    async with served(make_app(mailing)) as client:
+        told = (await client.get("/health")).json()
+    assert (told["status"], told["alarm"], told["loop_lag_ms"]) == ("degraded", True, 12)
+    with mailing.store.write("service", clock.now()) as session:
+        gate.beat(session, worker_id, swept=True)
+    assert "refuses our login" not in (await browser.get("/today")).text
+
+
+def test_a_sign_of_life_from_a_clock_that_stood_wrong_hides_no_living_process(
+    mailing: Clinic, clock: FastClock
+) -> None:
+    with mailing.store.write("service", clock.now() + timedelta(days=400)) as session:
+        gate.stop_worker(session, gate.add_worker(session, "ahead"))
+    beating(mailing)
+    with mailing.store.read() as session:
+        assert feel_pulse(session, mailing).alive

@@ -15,6 +15,8 @@ _UNREADABLE = {
     "unknown": None,
     "held": None,
     "failed": None,
+    "alarm": None,
+    "loop_lag_ms": None,
 }
 
 
@@ -38,6 +40,8 @@ def health(request: Request) -> JSONResponse:
             "unknown": found.unknown,
             "held": sum(found.held.values()),
             "failed": found.failed,
+            "alarm": found.vitals.alarm is not None,
+            "loop_lag_ms": found.vitals.loop_lag_ms,
         },
         503 if found.vitals.stalled else 200,
     )

@@ -39,6 +39,8 @@ def in_words(vitals: Vitals, zone: str) -> Pulse:
         return Pulse("amber" if vitals.alive else "red", f"Sending is {stopped}", (*silent, *details), False)
     if not vitals.alive:
         return Pulse("red", "Nothing is being sent: no sending process is running", details, True)
+    if vitals.alarm is not None:
+        return Pulse("red", vitals.alarm.rstrip("."), details, True)
     if vitals.stalled:
         return Pulse("red", "Messages are late", details, True)
     if vitals.to_folder:
