@@ -33,6 +33,9 @@ crash: install-dev ## Kill the service a thousand times on both databases and pr
 races: install-dev ## Let staff stop a message while it is handed over, 2,000 times, and look whether a stop ever lost
 	AFTERCARE_RACES=1000 $(PY) -m pytest -q -s -n 0 -p no:randomly tests/test_races.py
 
+soak: install-dev ## Two hours of kills, faults, stops and wrong clocks by a seed (AFTERCARE_SOAK_MINUTES=N, AFTERCARE_SEED=N)
+	$(PY) -m pytest -q -p no:randomly -p no:xdist tests/long_soak.py
+
 check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .

@@ -8,7 +8,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 
 from db.follow_up import DeliveryAttempt, Reminder
 from db.states import AttemptOutcome, ReminderState
+from scheduler.clock import FastClock
 from scheduler.sender import Sender
 from scheduler.settings import load_settings
 from service import open_clinic
@@ -100,8 +101,20 @@ class Account:
 class KillRig:
     """A clinic in a folder over one database, a mail server that outlives it, and a starter."""
 
-    def __init__(self, folder: Path, url: str, server: SmtpServer, starter: Starter, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        server: SmtpServer,
+        starter: Starter,
+        seed: int,
+        clock: FastClock | None = None,
+    ) -> None:
+        """With a `clock` the clinic and its service live by it; without, by the machine's."""
         assert server.ledger is not None
+        self.clock = clock
+        if clock is not None:
+            server.now = lambda: clock.now().timestamp()
         self.folder, self.server, self.starter = folder, server, starter
         self.ledger: Path = server.ledger
         self.random = Random(seed)  # noqa: S311  (it chooses turns, and has to choose them again)
@@ -110,8 +123,12 @@ class KillRig:
         self.entered = 0
         self.point_of: dict[str, str] = {}
         self._seen_open: set[int] = set()
-        fill(self.env, datetime.now(UTC) - timedelta(seconds=60), 0).store.engine.dispose()
-        self.clinic = open_clinic(load_settings(self.env))
+        fill(self.env, self.now() - timedelta(seconds=60), 0).store.engine.dispose()
+        self.clinic = open_clinic(load_settings(self.env), clock)
+
+    def now(self) -> datetime:
+        """What the clinic's clock says."""
+        return self.clock.now() if self.clock is not None else datetime.now(UTC)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -120,7 +137,7 @@ class KillRig:
     def enter(self, count: int, point: str) -> None:
         """So many more messages that are due now."""
         self.point_of |= {address(self.entered + number): point for number in range(count)}
-        due = datetime.now(UTC) - timedelta(seconds=21)
+        due = self.now() - timedelta(seconds=21)
         enter(self.clinic, [due] * count, first=self.entered)
         self.entered += count
 
@@ -158,9 +175,9 @@ class KillRig:
         self.starter.signal(signal.SIGTERM)
         return self.starter.wait(40)
 
-    def account(self) -> Account:
+    def account(self, stopped: Mapping[str, datetime] | None = None) -> Account:
         """Let time pass until nothing waits any more, then hold everything against the promise."""
-        now = datetime.now(UTC)
+        now = self.now()
         for wait in (timedelta(0), *RESEND_WAITS):
             later = open_folder(self.env, now + wait)
             self.server.now = lambda clock=later.clock: clock.now().timestamp()  # type: ignore[misc]
@@ -168,7 +185,9 @@ class KillRig:
             later.store.engine.dispose()
         in_flight = {number: kill.point for kill in self.kills for number in kill.in_flight}
         stories = read_stories(self.clinic.store)
-        around = Circumstances(now + RESEND_WAITS[-1], in_flight=in_flight.keys(), may_wait=timedelta(0))
+        around = Circumstances(
+            now + RESEND_WAITS[-1], in_flight=in_flight.keys(), may_wait=timedelta(0), stopped=stopped
+        )
         ledger = read_ledger(self.ledger)
         account = Account(self.kills, breaches(stories, ledger, around), point_of=self.point_of)
         account.address_of = {story.message_id: story.address for story in stories}
@@ -186,10 +205,12 @@ class KillRig:
                     account.found.append(Breach("guessed", story.message_id, words))
         return account
 
-    def start(self, connections: int, **more: str) -> None:
-        """Start the service."""
+    def start(self, connections: int, at: datetime | None = None, **more: str) -> None:
+        """Start the service; `at` is another time than the clinic's clock says."""
         env = {**self.env, **more, "AFTERCARE_SMTP_CONNECTIONS": str(connections)}
-        self.starter.start(env, self.folder / "service.log", "run", "--no-web")
+        self.starter.start(
+            env, self.folder / "service.log", "run", "--no-web", at=at or (None if self.clock is None else self.now())
+        )
 
     def _note(self, point: str, connections: int, marker: Path | None) -> Kill:
         try:

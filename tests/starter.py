@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,10 +45,13 @@ class Starter:
         self._parent.wait(60)  # it may still be importing
         self._parent.stdout.close()
 
-    def start(self, env: Mapping[str, str], log: Path, *words: str) -> int:
-        """Start the program with these words; its output goes to the end of `log`. Returns its process id."""
+    def start(self, env: Mapping[str, str], log: Path, *words: str, at: datetime | None = None) -> int:
+        """Start the program with these words; its output goes to the end of `log`. Returns its process id.
+
+        `at` is what its wall clock says at that moment; None: what the machine's says.
+        """
         assert self.pid is None, "one after the other"
-        order = {"env": dict(env), "log": str(log), "words": words}
+        order = {"env": dict(env), "log": str(log), "words": words, "at": at.isoformat() if at else None}
         assert self._parent.stdin is not None
         self._parent.stdin.write(json.dumps(order).encode() + b"\n")
         self.pid = int(self._line(60))
@@ -109,6 +113,11 @@ def _be_the_program(service: Any, order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     sys.argv = ["service.py", *order["words"]]
+    if order["at"] is not None:
+        from scheduler.clock import FastClock
+
+        started_at = datetime.fromisoformat(order["at"])
+        service.SystemClock = lambda: FastClock(started_at, speed=1)
     code: Any = 1
     try:
         service.main()
