@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, func, or_, select, update
+from sqlalchemy import CursorResult, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.conditions import claimed, live, waiting
+from db.conditions import claimed, held, live, waiting
 from db.engine import instant_of
 from db.follow_up import DeliveryAttempt, Gate, Reminder, Worker
 from db.reminders import check_transition
@@ -127,9 +127,12 @@ def doubt_due(session: Session, now: datetime) -> list[tuple[UUID, UUID]]:
     changed = session.execute(
         update(Reminder)
         .where(
-            waiting(),
             Reminder.audience == Audience.PATIENT,
-            or_(Reminder.ready_at <= now, Reminder.reason == Reason.RESEND_ONCE),
+            or_(
+                and_(waiting(), or_(Reminder.ready_at <= now, Reminder.reason == Reason.RESEND_ONCE)),
+                # Held since for a stop that is lost; when that is settled, it must not leave a second time by itself.
+                and_(held(), Reminder.reason == Reason.STOP_LOST, Reminder.ready_at <= now),
+            ),
         )
         .values(state=ReminderState.HELD, reason=Reason.UNKNOWN, unknowns=Reminder.unknowns + 1, changed_at=now)
         .returning(Reminder.id, Reminder.patient_id)

@@ -18,6 +18,7 @@ from db.records import Patient
 from db.states import Reason
 from scheduler import compose, kill_points, outcomes, pace
 from scheduler.at_work import AtWork
+from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.local_time import next_allowed
 from scheduler.logs import log
@@ -111,6 +112,9 @@ class Claimer:
         now: datetime,
     ) -> compose.Letter | None:
         try:
+            if letters.is_outdated(row):
+                self._plan_again(claim)
+                return None
             if pace.is_late(row, now):
                 until = self._find_later(session, row, patient, now)
                 if until is not None:
@@ -129,6 +133,13 @@ class Claimer:
         except Exception as error:  # noqa: BLE001 (one reminder: whatever is wrong with it must not stop the others)
             self._broke(claim, error)
         return None
+
+    def _plan_again(self, claim: sends.Claim) -> None:
+        """Its time was found with other settings, a wider sending window perhaps: it is planned anew first."""
+        with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
+            stored_patients.lock_patient(session, claim.patient_id)  # before the reminder, in the planner's order
+            if sends.give_back(session, claim):
+                replan(session, self._clinic, claim.patient_id)
 
     def _find_later(self, session: Session, row: Reminder, patient: Patient, now: datetime) -> datetime | None:
         """When a late one leaves instead of now: it is night where she is, or she gets another one today."""

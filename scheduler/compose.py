@@ -80,6 +80,11 @@ class Letters:
         with suppress(Erased):  # then each is read by itself, and only hers fails
             learn_keys(session, self._patients)
 
+    def is_outdated(self, row: Reminder) -> bool:
+        """Whether its plan was made with other settings, holidays or zone data than those of today."""
+        plan = self._plans.get(row.care_plan_id)
+        return plan is not None and plan.planned_with != self._clinic.fingerprint
+
     def write(self, row: Reminder, approved_only: bool = True, stand_in: str | None = None) -> Letter:
         """The mail of one of these reminders, exactly as it would leave.
 

@@ -160,3 +160,26 @@ def test_the_daily_cap_counts_what_is_claimed_and_begins_anew_at_midnight(daily:
     assert left() == 1
     at(desk, 1, "00:00")
     assert left() == 3
+
+
+def test_a_window_that_was_narrowed_holds_before_all_plans_are_made_anew(daily: Desk) -> None:
+    daily.treat(daily.enter(AMINA, time_zone="Europe/London"), "2026-11-23T09:30")
+    at(daily, 0, "17:00")
+    narrow = daily.with_settings(SEND_WINDOW="09:00-16:00")
+    assert leave(narrow) == []
+    assert daily.row("after-visit").ready_at > daily.clock.now()
+    at(narrow, 1, "09:00")
+    assert len(leave(narrow)) == 1
+    narrow.nothing_left()
+
+
+def test_a_treatment_entered_ahead_sends_nothing_before_it_took_place(daily: Desk) -> None:
+    desk = daily
+    desk.treat(desk.enter(AMINA, time_zone="Europe/London"), "2026-12-01T09:30")
+    for day in range(8):
+        at(desk, day, "18:00")
+        assert leave(desk) == []
+    at(desk, 8, "16:59")
+    assert leave(desk) == []
+    at(desk, 8, "17:00")
+    assert leave(desk) == [desk.row("after-visit").id]
