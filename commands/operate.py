@@ -17,6 +17,7 @@ from commands.context import (
 )
 from db import audit, care_plans, reminders
 from db.states import ReminderState
+from scheduler.backup import find_last_backup
 from scheduler.checks import check as run_checks
 from scheduler.health import examine
 
@@ -44,6 +45,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         found = examine(session, clinic)
         questions = len(care_plans.list_open_questions(session))
         counts = reminders.count_by_state(session)
+        backed_up = find_last_backup(session)
     shown: dict[str, Any] = {
         "status": "ok" if found.ok else ("stalled" if found.vitals.stalled else "degraded"),
         "gate": "open" if found.vitals.gate_open else "closed",
@@ -54,6 +56,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         "oldest_due_seconds": found.vitals.oldest_due_seconds,
         "next_ready_at": utc(found.vitals.next_ready_at),
         "unknown": found.unknown,
+        "checked_at": utc(found.checked.at) if found.checked else None,
+        "not_whole": list(found.checked.problems) if found.checked else [],
+        "backed_up_at": utc(backed_up),
         "questions": questions,
         "counts": {state.value: counts[state] for state in ReminderState},
     }

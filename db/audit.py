@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import Select, and_, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.sealed import vault_of
@@ -122,6 +122,12 @@ def find_subjects(session: Session, action: str, subject_ids: Sequence[str]) -> 
 def find_last(session: Session) -> AuditEvent | None:
     """The newest event, or None."""
     return session.scalar(select(AuditEvent).order_by(AuditEvent.number.desc()).limit(1))
+
+
+def latest_of(actions: Sequence[str]) -> Select[Any]:
+    """Which of these actions was the last: a part of a query."""
+    query = select(AuditEvent.action).where(AuditEvent.action.in_(actions))
+    return query.order_by(AuditEvent.number.desc()).limit(1)
 
 
 def list_of_action(session: Session, action: str) -> list[AuditEvent]:

@@ -89,6 +89,10 @@ class VitalRow:
     next_message: datetime | None
     alarm: str | None  # of any process that lives
     loop_lag_ms: int | None  # the longest of theirs
+    last_check: str | None  # how the last check of the whole record ended: an action of the trail
+
+
+CHECKED = ("integrity.passed", "integrity.failed")
 
 
 def read_vitals(session: Session, now: datetime) -> VitalRow:
@@ -103,6 +107,7 @@ def read_vitals(session: Session, now: datetime) -> VitalRow:
         "next_message": reminders.next_message(),
         "alarm": select(Worker.alarm).where(*living, Worker.alarm.is_not(None)).limit(1),
         "loop_lag_ms": select(func.max(Worker.loop_lag_ms)).where(*living),
+        "last_check": audit.latest_of(CHECKED),
     }
     query = (
         select(

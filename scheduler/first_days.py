@@ -74,15 +74,20 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
     if SetupStep.KEYS_KEPT not in marks:
         found.append(
             SetupLine(
-                "Keep a copy of the key file elsewhere",
-                f"Without {settings.keys_file.name} no backup can be read by anyone.",
+                "Make the recovery key, and keep it elsewhere",
+                f"aftercare keys export FILE: without it or {settings.keys_file.name} nobody can read a backup.",
                 None,
                 SetupStep.KEYS_KEPT,
             )
         )
     if SetupStep.BACKUP_KEPT not in marks:
         found.append(
-            SetupLine("Make a backup, and keep it elsewhere", "See docs/operations.md.", None, SetupStep.BACKUP_KEPT)
+            SetupLine(
+                "Make a backup, and keep it elsewhere",
+                "aftercare backup FILE, each night.",
+                None,
+                SetupStep.BACKUP_KEPT,
+            )
         )
     if settings.alert_address is None:
         found.append(

@@ -29,6 +29,7 @@ class Vitals:
     to_folder: bool
     alarm: str | None = None  # what a sending process must tell staff: its mail server, most of all
     loop_lag_ms: int | None = None  # the longest that its event loop was kept waiting in the last minute
+    whole: bool = True  # False: the last scheduled check found the record damaged
 
     @property
     def alive(self) -> bool:
@@ -55,9 +56,9 @@ class Health:
     def ok(self) -> bool:
         """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed, the
         record whole."""
-        now, whole = self.vitals, self.checked is None or not self.checked.problems
+        now = self.vitals
         works = now.alive and now.gate_open and not now.stalled and not now.to_folder and now.alarm is None
-        return works and whole and not self.unknown and not self.failed
+        return works and now.whole and not self.unknown and not self.failed
 
     @property
     def unknown(self) -> int:
@@ -82,6 +83,7 @@ def feel_pulse(session: Session, clinic: Clinic) -> Vitals:
         to_folder=clinic.settings.smtp_host is None,
         alarm=found.alarm,
         loop_lag_ms=found.loop_lag_ms,
+        whole=found.last_check != "integrity.failed",
     )
 
 

@@ -332,7 +332,8 @@ def test_status_counts_what_there_is(terminal: Terminal, treatment_id: str) -> N
     status = terminal.ok("status", "--json").json
     assert list(status) == [
         "status", "gate", "gate_reason", "mail", "heartbeat_age_seconds", "swept_at", "oldest_due_seconds",
-        "next_ready_at", "unknown", "questions", "counts",
+        "next_ready_at", "unknown", "checked_at", "not_whole", "backed_up_at",
+        "questions", "counts",
     ]  # fmt: skip
     assert sum(status["counts"].values()) == 3
     assert (status["mail"], status["unknown"], status["questions"]) == ("outbox folder", 0, 0)

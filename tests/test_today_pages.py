@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from db import audit
 from db.states import AttemptOutcome, DecisionKind, EventKind, Role, SetupStep, StopReason
 from scheduler import treatments
 from scheduler.recovery import sweep
@@ -33,6 +34,17 @@ async def test_a_quiet_day_says_so_and_what_leaves_next(work: AtWork) -> None:
     assert "Nothing needs you." in page
     assert "Leaves in the next 24 hours 1 today 17:00 Amina Farouk “After your visit”" in page
     assert "Done today" not in page
+
+
+async def test_a_record_that_is_not_whole_turns_every_page_red(work: AtWork) -> None:
+    treated(work)
+    with work.desk.store.write("service", work.desk.clock.now()) as session:
+        audit.record(session, "integrity.failed", "record", fields=["trail_broken"])
+    for page in ("/today", "/reminders"):
+        assert "The record is not whole" in (await work.rosa.get(page)).text
+    with work.desk.store.write("service", work.desk.clock.now()) as session:
+        audit.record(session, "integrity.passed", "record")
+    assert "The record is not whole" not in (await work.rosa.get("/today")).text
 
 
 async def test_each_line_says_what_happened_and_what_can_be_done(work: AtWork) -> None:

@@ -33,6 +33,10 @@ def read_pulse(clinic: Clinic) -> Pulse:
 def in_words(vitals: Vitals, zone: str) -> Pulse:
     """Vitals as a line: what is worst first, then when was looked and what comes next."""
     details = tuple(_details(vitals, zone))
+    if not vitals.whole:
+        told = ["tell whoever looks after Aftercare: aftercare check says what"]
+        told += [] if vitals.gate_open else [f"sending is stopped: {vitals.gate_reason}"]
+        return Pulse("red", "The record is not whole", (*told, *details), vitals.gate_open)
     if not vitals.gate_open:
         stopped = f"stopped: {vitals.gate_reason}" if vitals.gate_reason else "stopped"
         silent = () if vitals.alive else ("no sending process is running",)
