@@ -2,11 +2,14 @@
 
 import asyncio
 import http.server
+import json
 import threading
+import urllib.request
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -19,6 +22,8 @@ from scheduler.housekeeping import Housekeeper
 from scheduler.sender import relay_of
 from tests.clinic import Desk
 from tests.people import AMINA, BEATRIX
+from tests.process import environment, fill, wait_until
+from tests.process import running as running_service
 from tests.smtp_server import SmtpServer, running
 
 ALARMS = {"ALERT_ADDRESS": "office@example.org", "SENDER_ADDRESS": "post@example.org", "SENDER_NAME": "Harbour",
@@ -237,3 +242,21 @@ def test_an_outside_that_cannot_be_reached_keeps_nobody_waiting(sqlite_desk: Des
         return took
 
     assert asyncio.run(sweep()) < timedelta(seconds=1).total_seconds()
+
+
+@pytest.mark.parametrize("outside", [200], indirect=True)
+def test_the_running_service_pings_after_its_sweep_and_tells_its_numbers(
+    tmp_path: Path, outside: tuple[str, list[str], int]
+) -> None:
+    address, asked, _ = outside
+    env = environment(tmp_path, AFTERCARE_HEARTBEAT_URL=address)
+    fill(env, datetime.now(UTC) - timedelta(minutes=1), 1).store.engine.dispose()
+    with running_service(env):
+        assert wait_until(lambda: asked != [], 20)
+        ready = next(line for line in (tmp_path / "service.log").read_text().splitlines() if '"ready"' in line)
+        port = json.loads(ready)["port"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            numbers = page.read().decode()
+    assert "aftercare_recorder_healthy 1\n" in numbers
+    assert "aftercare_relay_circuit_open 0\n" in numbers
+    assert "aftercare_workers_alive 1\n" in numbers
