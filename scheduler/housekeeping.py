@@ -5,6 +5,7 @@ harms no message: it is logged, and told where the outcome would have been.
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime, time, timedelta
 from typing import Final
 
@@ -36,6 +37,11 @@ class Housekeeper:
         url = clinic.settings.heartbeat_url
         self._ping = OutsidePing(url.get_secret_value()) if url else None
         self._alert_tried_at: datetime | None = None
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Begin nothing more, and cut short what takes long."""
+        self._stopping = True
 
     def swept(self) -> None:
         """A sweep was completed: tell the outside."""
@@ -47,7 +53,8 @@ class Housekeeper:
         await self._alert()
         await self._digest()
         # Long work on threads of its own: the sender's threads are for marks and outcomes.
-        await asyncio.to_thread(self._check)
+        with suppress(integrity.CutOff):
+            await asyncio.to_thread(self._check)
 
     async def finished(self) -> None:
         """Return when no ping is under way."""
@@ -59,7 +66,7 @@ class Housekeeper:
         for name, since, thorough in (("integrity, whole", WEEKLY, True), ("integrity", DAILY, False)):
             with take_turn(store, name, now, unless_since=now - since) as ours:
                 if ours:
-                    found = integrity.check_record(self._clinic, thorough)
+                    found = integrity.check_record(self._clinic, thorough, lambda: not self._stopping)
                     for problem in found:
                         log().error("record_not_whole", check=problem)
 

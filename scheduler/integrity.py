@@ -41,9 +41,16 @@ class Checked:
     problems: tuple[str, ...]
 
 
-def check_record(clinic: Clinic, thorough: bool) -> tuple[str, ...]:
-    """Check the record and note the outcome in the trail; the ids of what was found, as in `PROBLEMS`."""
-    found = tuple(sorted(_find(clinic, thorough)))
+class CutOff(Exception):
+    """The service stops: a check that takes a minute does not keep it waiting, and the next start begins it anew."""
+
+
+def check_record(clinic: Clinic, thorough: bool, go_on: Callable[[], bool] = lambda: True) -> tuple[str, ...]:
+    """Check the record and note the outcome in the trail; the ids of what was found, as in `PROBLEMS`.
+
+    Raises `CutOff` when `go_on` says no meanwhile; then nothing is noted.
+    """
+    found = tuple(sorted(_find(clinic, thorough, go_on)))
     with clinic.store.write(ACTOR, clinic.clock.now()) as session:
         if found:
             audit.record(session, "integrity.failed", "record", fields=found)
@@ -59,7 +66,11 @@ def find_last_check(session: Session) -> Checked | None:
     return Checked(latest.at, tuple(latest.fields)) if latest else None
 
 
-def _find(clinic: Clinic, thorough: bool) -> set[str]:
+def _find(clinic: Clinic, thorough: bool, go_on: Callable[[], bool]) -> set[str]:
+    def progress(done: int, total: int) -> None:
+        if not go_on():
+            raise CutOff
+
     own: Callable[[Session, bool], Iterator[str]] = _sqlite if clinic.store.is_sqlite else _postgresql
     found: set[str] = set()
     with clinic.store.read() as session:
@@ -69,7 +80,7 @@ def _find(clinic: Clinic, thorough: bool) -> set[str]:
             if highest > session.execute(select(Gate.last_attempt)).scalar_one():
                 found.add("attempt_numbers")
             if thorough or audit.count_events(session) <= DAILY_EVENTS:
-                _, broken = audit.verify(session, clinic.settings.anchors_file)
+                _, broken = audit.verify(session, clinic.settings.anchors_file, progress)
                 found.update(["trail_broken"] if broken else [])
             open_samples(session, WEEKLY_SAMPLE if thorough else DAILY_SAMPLE)
         except VaultError:

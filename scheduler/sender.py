@@ -145,6 +145,7 @@ class Sender:
         """No new claims; what is on the wire finishes within 30 s; then the worker's orderly end is recorded."""
         self._stopping = True
         self._ticker.stop()
+        self._housekeeper.stop()
         if self._mailbox is not None:
             self._mailbox.stop()
         if self.dispatcher is not None:

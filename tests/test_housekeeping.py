@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from db import audit as stored_trail
 from db.states import EventKind, Reason
 from scheduler import integrity
 from scheduler.health import examine
@@ -113,6 +114,19 @@ def test_rows_that_point_nowhere_are_found(sqlite_desk: Desk) -> None:
         with connection.begin():
             connection.execute(text("UPDATE consents SET patient_id = '00000000000000000000000000000001'"))
     assert integrity.check_record(sqlite_desk.clinic, True) == ("rows_point_nowhere",)
+
+
+def test_a_stop_cuts_a_long_check_short_and_the_next_start_begins_it_anew(
+    sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sqlite_desk.enter()
+    monkeypatch.setattr(stored_trail, "TELL_EVERY", 1)
+    keeper = Housekeeper(sqlite_desk.clinic, None)
+    keeper.stop()
+    look(sqlite_desk, keeper)
+    assert sqlite_desk.audit("integrity.passed") == []
+    look(sqlite_desk)
+    assert len(sqlite_desk.audit("integrity.passed")) == 2
 
 
 # Mails to staff
