@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test crash races check format coverage screens instances
+.PHONY: help install install-dev run demo test crash soak races check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made

@@ -118,6 +118,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Send until `stop`; returns when nothing is on the wire any more and all claims are given back."""
         lines = [asyncio.create_task(self._line()) for _ in range(self._connections)]
+        in_time = True
         try:
             while not self._stopping:
                 await self._wake.wait()
@@ -125,16 +126,22 @@ class Dispatcher:
                 await self._pass()
                 if not self._wake.is_set():
                     self._idle.set()
+        except asyncio.CancelledError:
+            in_time = False  # a stop waits no longer: what is on the wire stays open, and is unknown at the next start
+            raise
         finally:
             while not self._queue.empty():  # claimed and written, but not begun
                 await self._give_back(self._queue.get_nowait().claim)
-            await self._queue.join()
-            for line in lines:
-                line.cancel()
-            await asyncio.gather(*lines, return_exceptions=True)
-            self._claimer.close()
-            self._is_over = True
-            self._idle.set()  # nobody may wait for a pass that will not come
+            try:
+                if in_time:
+                    await self._queue.join()
+            finally:
+                for line in lines:
+                    line.cancel()
+                await asyncio.gather(*lines, return_exceptions=True)
+                self._claimer.close()
+                self._is_over = True
+                self._idle.set()  # nobody may wait for a pass that will not come
 
     async def _pass(self) -> None:
         """Claim and send until nothing more is due, the gate or the relay is closed, or a stop comes."""

@@ -40,6 +40,7 @@ FIRST_TIME = {"connected", "after_auth", "half_content", "in_quit"}
 # Reached once for all that is claimed together, with any number of connections.
 EACH_CLAIM = {"after_claim", "after_render"}
 
+READY = '"event": "ready"'
 AT_ONCE = 8  # messages that fall due for each kill
 UNDER_LOAD = 30  # for a kill at a random time
 FIRE_SECONDS = 30  # until a point is reached; a start takes about one, on a busy machine some
@@ -211,6 +212,13 @@ class KillRig:
         self.starter.start(
             env, self.folder / "service.log", "run", "--no-web", at=at or (None if self.clock is None else self.now())
         )
+
+    def start_and_wait(self, connections: int, at: datetime | None = None) -> None:
+        """Start the service and wait until it says `ready`: only then does it hear signals."""
+        log = self.folder / "service.log"
+        before = log.read_text(encoding="utf-8").count(READY) if log.exists() else 0
+        self.start(connections, at, AFTERCARE_LOG_LEVEL="info")
+        self._until(lambda: log.exists() and log.read_text(encoding="utf-8").count(READY) > before)
 
     def _note(self, point: str, connections: int, marker: Path | None) -> Kill:
         try:

@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,10 +17,13 @@ from uuid import uuid4
 
 import pytest
 
+from db.states import ReminderState
 from tests import command_kills
 from tests.command_kills import CommandKills
-from tests.kill_rig import AT_RANDOM, CERTAIN, IN_FLIGHT, Account, KillRig
+from tests.kill_rig import AT_RANDOM, CERTAIN, IN_FLIGHT, IN_ORDER, Account, KillRig
 from tests.postgres import PostgresServer
+from tests.process import wait_until
+from tests.smtp_script import SILENT
 from tests.smtp_server import SmtpServer, running
 from tests.starter import Starter
 
@@ -123,3 +127,25 @@ def test_a_thousand_kills_lose_nothing_and_double_nothing(
         lines = [line for kind, outcome in outcomes.items() for line in ("", *table(kind, outcome))]
         print("\n".join([*lines, "", f"{2 * (KILLS // 2)} kills in {minutes:.1f} minutes, seed {SEED}"]))  # noqa: T201
     assert {kind: outcome.faults for kind, outcome in outcomes.items()} == {kind: [] for kind in outcomes}
+
+
+def test_a_stop_waits_half_a_minute_and_no_longer_for_a_silent_mail_server(sqlite_url: str, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    ledger.touch()
+    with Starter() as starter, running(SmtpServer(ledger=ledger)) as server:
+        rig = KillRig(tmp_path, sqlite_url, server, starter, SEED)
+        try:
+            server.next("content", SILENT)
+            rig.enter(1, IN_ORDER)
+            rig.start(1)
+            assert wait_until(lambda: "DATA" in server.verbs(), 30)
+            began = time.monotonic()
+            starter.signal(signal.SIGTERM)
+            assert starter.wait(60) == 0
+            assert 25 < time.monotonic() - began < 45
+            rig.note_open(IN_ORDER)
+            account = rig.account()
+            assert account.found == []
+            assert rig.count(ReminderState.SENT) == 1
+        finally:
+            rig.close()

@@ -93,7 +93,7 @@ class Soak:
     def _work(self, stops: bool = False) -> None:
         """One undisturbed run, ended in order; staff may stop somebody meanwhile."""
         self.rig.enter(AT_ONCE, IN_ORDER)
-        self.rig.start(self.random.randint(1, 4))
+        self.rig.start_and_wait(self.random.randint(1, 4))
         until = time.monotonic() + WORK_SECONDS
         while time.monotonic() < until:
             if stops:
@@ -119,7 +119,7 @@ class Soak:
         """A start whose clock is a day behind: nothing leaves, and after a release nothing twice."""
         self.rig.enter(1, IN_ORDER)
         before = len(self.rig.server.accepted)
-        self.rig.start(1, at=self.clock.now() - timedelta(days=1))
+        self.rig.start_and_wait(1, at=self.clock.now() - timedelta(days=1))
         time.sleep(WORK_SECONDS)
         self._end()
         if len(self.rig.server.accepted) != before:

@@ -3,6 +3,7 @@
 Kills are in `tests/test_crash.py`, a single stop among other things in `tests/test_sending.py`.
 """
 
+import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from sqlalchemy import update
 
 from db.follow_up import Worker
 from db.states import ReminderState
+from scheduler import sender
+from tests.history import read_stories
 from tests.kill_rig import KillRig
 from tests.process import environment, fill, open_folder, wait_until
-from tests.smtp_script import Act
+from tests.smtp_script import SILENT, Act
 from tests.smtp_server import SmtpServer, running
 from tests.starter import Starter
 
@@ -82,6 +85,30 @@ def test_a_second_signal_ends_at_once_and_nothing_is_lost(make_rig: Callable[[st
     account = rig.account()
     assert account.found == []
     assert account.unknown["second signal"] == 1
+
+
+async def test_a_stop_waits_for_a_silent_mail_server_only_so_long(
+    monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sender, "DRAIN_SECONDS", 0.3)  # half a minute with the real one: tests/long_crash.py
+    now = datetime.now(UTC)
+    async with SmtpServer() as server:
+        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=sqlite_url, AFTERCARE_SMTP_CONNECTIONS="1")
+        fill(env, now - timedelta(seconds=60), 1).store.engine.dispose()
+        clinic = open_folder(env, now)
+        server.next("content", SILENT)
+        sending = sender.Sender(clinic)
+        await sending.start()
+        await server.until(lambda: "DATA" in server.verbs(), 20)
+        await asyncio.wait_for(sending.stop(), 10)
+        clinic.store.engine.dispose()
+        later = open_folder(env, now + timedelta(minutes=6))
+        await sender.Sender(later).send_once()  # its answer is unknown now, and it may be sent once more later
+        (story,) = read_stories(later.store)
+        assert (story.state, story.reason, [attempt.outcome for attempt in story.tries]) == (
+            ("awaiting_retry", "resend_once", ["unknown"])
+        )
+        later.store.engine.dispose()
 
 
 def test_a_process_that_stood_still_before_its_mark_sends_nothing_that_another_sent(
