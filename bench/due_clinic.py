@@ -1,7 +1,6 @@
 """A clinic in which so many messages are due at this moment, over any number of others, and what became of them."""
 
-import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from sqlalchemy import func, select, update
@@ -10,6 +9,7 @@ from bench.filled_clinic import fill, open_empty
 from db.follow_up import CarePlan, Reminder
 from db.states import Audience, ReminderState
 from scheduler.clinic import Clinic
+from scheduler.clock import SystemClock
 
 SETTINGS = {
     "AFTERCARE_SMTP_HOST": "127.0.0.1",
@@ -26,9 +26,8 @@ SETTINGS = {
 }
 
 
-def environment(folder: Path, port: int, connections: int, database_url: str | None) -> dict[str, str]:
-    """The environment of a service over that clinic, sending to that port of this machine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AFTERCARE_")}
+def settings(folder: Path, port: int, connections: int, database_url: str | None = None) -> dict[str, str]:
+    """The settings of a service over that clinic, sending to that port of this machine."""
     chosen = {
         "AFTERCARE_DATA_DIR": str(folder),
         "AFTERCARE_SMTP_PORT": str(port),
@@ -36,19 +35,19 @@ def environment(folder: Path, port: int, connections: int, database_url: str | N
     }
     if database_url is not None:
         chosen["AFTERCARE_DATABASE_URL"] = database_url
-    return {**kept, **SETTINGS, **chosen}
+    return {**SETTINGS, **chosen}
 
 
-def make_due(folder: Path, patients: int, database_url: str | None = None, each: int = 4) -> Clinic:
+def make_clinic(folder: Path, patients: int, database_url: str | None = None, each: int = 4) -> Clinic:
     """A clinic with that many patients, `each` reminders a patient, nothing due yet."""
-    clinic = open_empty(folder, database_url)
+    clinic = open_empty(folder, database_url, SETTINGS)
     fill(clinic, patients, patients * each)
     return clinic
 
 
 def bring_due(clinic: Clinic, count: int) -> int:
     """Make that many reminders due now, one a patient, whatever they were before; how many there are."""
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     first = (
         select(func.min(Reminder.id))
         .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
@@ -59,6 +58,9 @@ def bring_due(clinic: Clinic, count: int) -> int:
     with clinic.store.engine.execution_options(writes=True).begin() as connection:
         connection.execute(
             update(Reminder).where(Reminder.state == ReminderState.SCHEDULED).values(ready_at=now + timedelta(days=9))
+        )
+        connection.execute(
+            update(Reminder).where(Reminder.state == ReminderState.SENT).values(sent_at=now - timedelta(days=9))
         )
         done = connection.execute(
             update(Reminder)
@@ -82,6 +84,6 @@ def bring_due(clinic: Clinic, count: int) -> int:
 def count_sent(clinic: Clinic) -> int:
     """How many left in the last hours."""
     with clinic.store.read() as session:
-        since = datetime.now(UTC) - timedelta(hours=1)
+        since = SystemClock().now() - timedelta(hours=1)
         query = select(func.count()).select_from(Reminder)
         return session.scalar(query.where(Reminder.state == ReminderState.SENT, Reminder.sent_at >= since)) or 0

@@ -4,7 +4,7 @@ The rows are as the program writes them, sealed with real keys; only texts and t
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ _GIVEN = "Asha Mira Ines Ruth Tara Leila Priya Marta Clara Esther Ingrid Noor Ha
 _FAMILY = "Rao Kowalska Barbosa Oyelaran Wilkins Haddad Nair Nowak Jensen Okafor Solberg Ito Novak Silva Meyer".split()  # noqa: SIM905
 
 
-def open_empty(folder: Path, database_url: str | None = None) -> Clinic:
+def open_empty(folder: Path, database_url: str | None = None, settings: Mapping[str, str] | None = None) -> Clinic:
     """A clinic with everything approved and nobody in it, in a folder of its own."""
-    environ = {"AFTERCARE_DATA_DIR": str(folder), "AFTERCARE_LOG_LEVEL": "error"}
+    environ = {"AFTERCARE_DATA_DIR": str(folder), "AFTERCARE_LOG_LEVEL": "error", **(settings or {})}
     if database_url is not None:
         environ["AFTERCARE_DATABASE_URL"] = database_url
     clinic = open_clinic(load_settings(environ), FastClock(NOW, speed=0))

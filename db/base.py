@@ -3,8 +3,10 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import JSON, Date, MetaData, Text, Uuid
+from sqlalchemy import JSON, Date, MetaData, Text
 from sqlalchemy.orm import DeclarativeBase
+
+from db.types import Id
 
 NAMES = {
     "ix": "ix_%(column_0_N_label)s",
@@ -19,7 +21,7 @@ class Base(DeclarativeBase):
     """Base of all tables. Its repr shows the id only: rows hold patients' data."""
 
     metadata = MetaData(naming_convention=NAMES)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {UUID: Uuid(), str: Text(), dict[str, Any]: JSON(), Date: Date()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {UUID: Id(), str: Text(), dict[str, Any]: JSON(), Date: Date()}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {getattr(self, 'id', '')}>"

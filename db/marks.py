@@ -54,9 +54,9 @@ def _table(model: Any) -> Table:
 
 
 _reminders, _attempts, _copies = _table(Reminder), _table(DeliveryAttempt), _table(SentCopy)
-_patients = _table(Patient)
+_patients, _plans, _gate = _table(Patient), _table(CarePlan), _table(Gate)
 
-# Each is written once for any number of rows.
+# Built once: putting a statement together costs more than running it for a few rows.
 _OPEN: Final = (
     update(_reminders)
     .where(_reminders.c.id == bindparam("wanted_id"))
@@ -92,6 +92,33 @@ _SENT: Final = (
         fence=_reminders.c.fence + 1,
     )
 )
+_LOCK: Final = (
+    select(_reminders.c.id, _reminders.c.worker_id, _reminders.c.fence, _patients.c.email_version)
+    .join(_patients, _patients.c.id == _reminders.c.patient_id)
+    .where(
+        _reminders.c.id.in_(bindparam("wanted_ids", expanding=True)),
+        _reminders.c.state == ReminderState.SENDING,
+        _reminders.c.open_attempt.is_(None),
+        _reminders.c.expires_at > bindparam("at"),
+    )
+    .order_by(_reminders.c.id)
+    .with_for_update(of=_reminders)
+)
+_GATE: Final = select(_gate.c.last_attempt, _gate.c.state).with_for_update()
+_COUNT_ON: Final = update(_gate).values(last_attempt=bindparam("last"))
+_INSERT_ATTEMPTS: Final = insert(_attempts)
+_INSERT_COPIES: Final = insert(_copies)
+_OF_ATTEMPTS: Final = (
+    select(
+        _attempts.c.number,
+        _reminders.c.patient_id,
+        _reminders.c.care_plan_id,
+        or_(_plans.c.planned_at.is_(None), _plans.c.planned_at >= _attempts.c.marked_at).label("meanwhile"),
+    )
+    .join(_reminders, _reminders.c.id == _attempts.c.reminder_id)
+    .join(_plans, _plans.c.id == _reminders.c.care_plan_id)
+    .where(_attempts.c.number.in_(bindparam("numbers", expanding=True)))
+)
 
 
 def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[UUID, int]:
@@ -107,14 +134,13 @@ def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[U
     at = instant_of(session)
     holds = _lock(session, [each for each in marks if each.claim.reminder_id not in opened], at)
     # The gate last, as everywhere: whoever waits for it holds reminders, never the other way round.
-    last, gate = session.execute(select(Gate.last_attempt, Gate.state).with_for_update()).one()
+    connection = session.connection()
+    last, gate = connection.execute(_GATE).one()
     if gate is not GateState.OPEN or not holds:
         return opened
     numbers = {each.claim.reminder_id: last + place for place, each in enumerate(holds, start=1)}
-    session.connection().execute(
-        _OPEN, [{"wanted_id": reminder_id, "number": number} for reminder_id, number in numbers.items()]
-    )
-    session.execute(update(Gate).values(last_attempt=last + len(holds)))
+    connection.execute(_OPEN, [{"wanted_id": reminder_id, "number": number} for reminder_id, number in numbers.items()])
+    connection.execute(_COUNT_ON, {"last": last + len(holds)})
     _insert(session, holds, numbers, at)
     return opened | numbers
 
@@ -122,20 +148,8 @@ def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[U
 def _lock(session: Session, marks: Sequence[Mark], at: datetime) -> list[Mark]:
     """Which of these marks hold; their reminders stay as they are until the end of this transaction."""
     wanted = {each.claim.reminder_id: each for each in marks}
-    query = (
-        select(Reminder.id, Reminder.worker_id, Reminder.fence, Patient.email_version)
-        .join(Patient, Patient.id == Reminder.patient_id)
-        .where(
-            Reminder.id.in_(list(wanted)),
-            Reminder.state == ReminderState.SENDING,
-            Reminder.open_attempt.is_(None),
-            Reminder.expires_at > at,
-        )
-        .order_by(Reminder.id)
-        .with_for_update(of=Reminder)
-    )
     holds = []
-    for row in session.execute(query):
+    for row in session.connection().execute(_LOCK, {"wanted_ids": list(wanted), "at": at}):
         each = wanted[row.id]
         if (row.worker_id, row.fence, row.email_version) == (each.worker_id, each.claim.fence, each.email_version):
             holds.append(each)
@@ -169,8 +183,8 @@ def _insert(session: Session, holds: Sequence[Mark], numbers: Mapping[UUID, int]
             }
         )
     connection = session.connection()
-    connection.execute(insert(_attempts), attempts)
-    connection.execute(insert(_copies), copies)
+    connection.execute(_INSERT_ATTEMPTS, attempts)
+    connection.execute(_INSERT_COPIES, copies)
 
 
 def _marked_before(session: Session, marks: Sequence[Mark]) -> dict[UUID, int]:
@@ -193,18 +207,8 @@ def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set
     what happened on the wire happened; a reminder only under the attempt that is open for it.
     """
     numbers = [each.attempt for each in accepted]
-    query = (
-        select(
-            DeliveryAttempt.number,
-            Reminder.patient_id,
-            Reminder.care_plan_id,
-            or_(CarePlan.planned_at.is_(None), CarePlan.planned_at >= DeliveryAttempt.marked_at).label("meanwhile"),
-        )
-        .join(Reminder, Reminder.id == DeliveryAttempt.reminder_id)
-        .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
-        .where(DeliveryAttempt.number.in_(numbers))
-    )
-    rows = {row.number: row for row in session.execute(query)}
+    connection = session.connection()
+    rows = {row.number: row for row in connection.execute(_OF_ATTEMPTS, {"numbers": numbers})}
     at = instant_of(session)
     with suppress(Erased):
         learn_keys(session, [row.patient_id for row in rows.values()])
@@ -218,7 +222,6 @@ def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set
         except Erased:  # while the message was on the wire: that it left is kept, the words are not
             return None
 
-    connection = session.connection()
     connection.execute(
         _CLOSE,
         [

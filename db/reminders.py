@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, func, insert, or_, select, update
+from sqlalchemy import Select, Table, and_, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from db.conditions import held, live, unsettled, waiting
@@ -25,6 +25,17 @@ from db.states import (
 
 SWEEP_ROWS = 1_000  # rows a sweep changes in one transaction, so that nobody waits for it
 _RUNNING = (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+# Built once: it runs with every group of messages that left.
+_PLANS: Table = CarePlan.__table__  # type: ignore[assignment]
+_COMPLETE = (
+    update(_PLANS)
+    .where(
+        _PLANS.c.id.in_(bindparam("plan_ids", expanding=True)),
+        _PLANS.c.status.in_(_RUNNING),
+        ~select(Reminder.id).where(Reminder.care_plan_id == _PLANS.c.id, live()).exists(),
+    )
+    .values(status=CarePlanStatus.COMPLETED)
+)
 
 
 class WrongTransition(Exception):
@@ -349,12 +360,6 @@ def raise_staff_lines(session: Session, now: datetime) -> int:
 def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
     """Running care plans without a live reminder are completed; a review that is still to be held stays open."""
     ids = list(plan_ids)
-    if not ids:
-        return
-    alive = select(Reminder.id).where(Reminder.care_plan_id == CarePlan.id, live()).exists()
-    session.execute(
-        update(CarePlan)
-        .where(CarePlan.id.in_(ids), CarePlan.status.in_(_RUNNING), ~alive)
-        .values(status=CarePlanStatus.COMPLETED)
-        .execution_options(synchronize_session=False)
-    )
+    if ids:
+        session.flush()
+        session.connection().execute(_COMPLETE, {"plan_ids": ids})

@@ -82,14 +82,16 @@ def vault_of(session: Session) -> Vault:
 def seal_bytes(session: Session, patient_id: UUID, at: str, plain: bytes) -> bytes:
     """Seal bytes with a patient's data key, loading it when it is not at hand."""
     vault = vault_of(session)
-    learn_keys(session, [patient_id])
+    if not vault.knows(patient_id):
+        learn_keys(session, [patient_id])
     return vault.seal(patient_id, at, plain)
 
 
 def open_bytes(session: Session, patient_id: UUID, at: str, sealed: bytes) -> bytes:
     """Open bytes with a patient's data key, loading it when it is not at hand."""
     vault = vault_of(session)
-    learn_keys(session, [patient_id])
+    if not vault.knows(patient_id):
+        learn_keys(session, [patient_id])
     return vault.open(patient_id, at, sealed)
 
 

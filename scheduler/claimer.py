@@ -89,10 +89,9 @@ class Claimer:
         ready = []
         with self._clinic.store.read() as session:
             rows = reminders.find_all(session, [claim.reminder_id for claim in claims])
-            patients = stored_patients.find_all(session, {claim.patient_id for claim in claims})
             letters = compose.Letters(session, self._clinic, list(rows.values()))
             for claim in claims:
-                row, patient = rows.get(claim.reminder_id), patients.get(claim.patient_id)
+                row, patient = rows.get(claim.reminder_id), letters.patients.get(claim.patient_id)
                 if row is None or patient is None:
                     continue
                 with self._at_work.on(claim.reminder_id):

@@ -74,11 +74,11 @@ class Letters:
         self._session = session
         self._clinic = clinic
         self._shelf = clinic.library.shelf(session)
-        self._patients = stored_patients.find_all(session, {row.patient_id for row in rows})
+        self.patients = stored_patients.find_all(session, {row.patient_id for row in rows})
         self._plans = stored_plans.find_all(session, {row.care_plan_id for row in rows})
-        self._values = Values(session, clinic, list(self._plans.values()), self._patients)
+        self._values = Values(session, clinic, list(self._plans.values()), self.patients)
         with suppress(Erased):  # then each is read by itself, and only hers fails
-            learn_keys(session, self._patients)
+            learn_keys(session, self.patients)
 
     def is_outdated(self, row: Reminder) -> bool:
         """Whether its plan was made with other settings, holidays or zone data than those of today."""
@@ -92,7 +92,7 @@ class Letters:
         Raises `NothingToSend`, `RenderFailed` or `Revealing`.
         """
         clinic = self._clinic
-        patient, plan = self._patients.get(row.patient_id), self._plans.get(row.care_plan_id)
+        patient, plan = self.patients.get(row.patient_id), self._plans.get(row.care_plan_id)
         if patient is None or plan is None:
             raise NothingToSend("the reminder's patient or care plan does not exist")
         step = self._shelf.get(plan.protocol_version_id).protocol.find_step(row.step)
@@ -123,8 +123,10 @@ class Letters:
                 f'the text "{step.template}" or its urgent block or footer is not there or not approved'
             )
         compiled = compile_message(*(part.source for part in texts))
-        rendered = compiled.render(self._values.of(plan, step, occurrence, texts.text.source.language, compiled.names))
-        names = [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
+        given, family, preferred = patient.given_name, patient.family_name, patient.preferred_name
+        language, called = texts.text.source.language, preferred or given
+        rendered = compiled.render(self._values.of(plan, step, occurrence, language, compiled.names, called))
+        names = [name for name in (given, family, preferred) if name]
         findings = lint_rendered(rendered, names, self._clinic.library.words(rendered.language))
         if findings:
             raise Revealing(list(findings))

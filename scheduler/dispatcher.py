@@ -254,14 +254,14 @@ class Dispatcher:
             self._finish_one()
 
         recorded.add_done_callback(done)
-        told = log().debug if verdict.outcome is AttemptOutcome.ACCEPTED else log().info
-        told(
-            "attempt_ended",
-            reminder_id=str(ready.claim.reminder_id),
-            attempt=number,
-            outcome=verdict.outcome.value,
-            code=verdict.code,
-        )
+        if verdict.outcome is not AttemptOutcome.ACCEPTED:  # what left is counted by the recorder, a line a group
+            log().info(
+                "attempt_ended",
+                reminder_id=str(ready.claim.reminder_id),
+                attempt=number,
+                outcome=verdict.outcome.value,
+                code=verdict.code,
+            )
 
     def _tell_circuit(self, verdict: Verdict) -> None:
         alarm = self.circuit.record(verdict, self._clinic.clock.now())

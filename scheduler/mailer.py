@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address
-from typing import Literal
+from typing import Literal, cast
 
 from aiosmtplib import (
     SMTP,
@@ -260,6 +260,11 @@ class Connection:
         return RelayTrouble(classify(phase, seen))
 
     @property
+    def _transport(self) -> asyncio.Transport | None:
+        # By its methods, not by its class: a loop may bring transports of its own.
+        return cast("asyncio.Transport | None", self._smtp.transport)
+
+    @property
     def _open_exchange(self) -> Exchange:
         if self._exchange is None:
             raise RuntimeError("the connection is not open")
@@ -267,8 +272,8 @@ class Connection:
 
     def _lend(self) -> None:
         """Let an exchange speak and hear from here on; the library only holds the transport."""
-        transport = self._smtp.transport
-        if not isinstance(transport, asyncio.Transport):
+        transport = self._transport
+        if transport is None or transport.is_closing():
             raise self._trouble(Phase.EHLO, Break.CLOSED)
         pipe = Pipeline(transport)
         transport.set_protocol(pipe)
@@ -277,8 +282,8 @@ class Connection:
 
     def _take_back(self) -> None:
         """Let the library speak again, to say QUIT."""
-        transport, protocol = self._smtp.transport, self._smtp.protocol
-        if isinstance(transport, asyncio.Transport) and protocol is not None:
+        transport, protocol = self._transport, self._smtp.protocol
+        if transport is not None and protocol is not None:
             transport.set_protocol(protocol)
         self._exchange = None
 
@@ -289,9 +294,8 @@ class Connection:
 
     def _drop(self) -> None:
         # Abort, not close: a closing transport goes on writing what is buffered, and waits for the peer to read it.
-        transport = self._smtp.transport
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
+        if self._transport is not None:
+            self._transport.abort()
         self._exchange = None
         self._smtp.close()
 

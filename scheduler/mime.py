@@ -126,9 +126,13 @@ def ascii_address(address: str, what: str = "address") -> str:
 
 def _quoted_printable(body: str) -> bytes:
     """Quoted-printable with CRLF and lines of at most 76 characters (RFC 2045 §6.7)."""
-    encoded = b2a_qp(body.replace("\n", "\r\n").encode("utf-8"), istext=True)
-    if "\n" not in body:
-        encoded = encoded.replace(b"=\n", b"=\r\n")  # it takes its line ends from the first one it sees
+    return b"\r\n".join(map(_encoded_line, body.split("\n")))
+
+
+# Most lines of a text are the same in every mail, and encoding them is what would cost most of a mail's time.
+@lru_cache(maxsize=4_096)
+def _encoded_line(line: str) -> bytes:
+    encoded = b2a_qp(line.encode("utf-8"), istext=True).replace(b"=\n", b"=\r\n")
     if b"From " in encoded:
         # Mailboxes kept in one file put ">" before such a line; a soft line break keeps the line short enough.
         encoded = _MBOX_FROM.sub(b"=46rom =\r\n", encoded)

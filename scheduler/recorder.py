@@ -41,7 +41,7 @@ class Recorder:
 
     async def mark(self, mark: Mark) -> int | None:
         """The attempt's number once it is durable; None when a stop came first and nothing may be handed over."""
-        return await asyncio.shield(self._take(mark))
+        return await self._take(mark)
 
     def record(self, ended: Ended) -> "asyncio.Future[int | None]":
         """Take an outcome; done once it is durable. Whatever is marked after this call is durable after it."""
@@ -78,6 +78,9 @@ class Recorder:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
         self.healthy = True
+        accepted = sum(1 for waiting in group if _is_accepted(waiting.wanted))
+        if accepted:
+            log().info("messages_left", count=accepted)
         for waiting, result in zip(group, results, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(result)

@@ -9,7 +9,6 @@ import re
 # every filter treats differently; no control characters, which would be further commands.
 _ADDRESS = re.compile(r"[!#-;=?A-Z\[-~]+@[!#-;=?A-Z\[-~]+", re.ASCII)
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
-_LEADING_DOT = re.compile(rb"(?m)^\.")
 
 
 def wire_form(message: bytes) -> bytes:
@@ -19,10 +18,15 @@ def wire_form(message: bytes) -> bytes:
     """
     if not message.isascii():
         raise ValueError("a message is ASCII on the wire; encode its parts as quoted-printable or base64")
-    lines = _NEWLINE.sub(b"\r\n", message)
+    # Counting is quick, and what the writer made has nothing to mend.
+    if message.count(b"\n") == message.count(b"\r") == message.count(b"\r\n"):
+        lines = message
+    else:
+        lines = _NEWLINE.sub(b"\r\n", message)
     if not lines.endswith(b"\r\n"):
         lines += b"\r\n"
-    return _LEADING_DOT.sub(b"..", lines) + b".\r\n"
+    stuffed = lines.replace(b"\n.", b"\n..")
+    return (b"." if lines.startswith(b".") else b"") + stuffed + b".\r\n"
 
 
 def check_address(address: str) -> None:
