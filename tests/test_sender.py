@@ -309,12 +309,14 @@ async def test_what_fell_due_by_day_does_not_leave_at_night(
     lasts: timedelta, expected: tuple[str, str | None, int], sqlite_url: str, tmp_path: Path
 ) -> None:
     async with SmtpServer() as server:
-        env = environment(tmp_path, server.port, AFTERCARE_DATABASE_URL=sqlite_url)
+        window = {"AFTERCARE_DATABASE_URL": sqlite_url, "AFTERCARE_SEND_WINDOW": "08:00-12:30"}
+        env = environment(tmp_path, server.port, **window)
         fill(env, NOW - timedelta(seconds=30), 1).store.engine.dispose()
-        clinic = open_folder({**env, "AFTERCARE_SEND_WINDOW": "08:00-12:30"}, NOW)
+        clinic = open_folder(env, NOW)
         night = NOW + timedelta(minutes=45)
         with clinic.store.write("test", NOW) as session:
             session.execute(update(Reminder).values(expires_at=NOW + lasts))
+            session.execute(update(CarePlan).values(planned_with=clinic.fingerprint))
         await send(clinic, night)
         (row,) = rows_of(clinic)
         assert stands(row) == expected
