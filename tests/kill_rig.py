@@ -143,7 +143,8 @@ class KillRig:
         self.entered += count
 
     def kill(self, point: str) -> Kill:
-        """One kill at a point, at a turn and with a number of connections that chance chooses."""
+        """One kill at a point; chance chooses turn, number of connections and whether the server takes groups."""
+        self.server.pipelining = self.random.random() < 0.75
         connections = 1 if point in FIRST_TIME or self.random.random() < 0.5 else self.random.randint(2, 4)
         self.enter(AT_ONCE, point)
         nth = 1 if point in FIRST_TIME | EACH_CLAIM else self.random.randint(1, AT_ONCE // 2)

@@ -10,7 +10,7 @@ from tests.smtp_server import SmtpServer, running
 from tests.soak import Soak, make_clock
 from tests.starter import Starter
 
-TURNS = 5
+TURNS = 4
 
 
 def test_a_few_turns_of_everything_keep_the_promise(sqlite_url: str, tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_a_few_turns_of_everything_keep_the_promise(sqlite_url: str, tmp_path: P
                 soak.turn()
             assert soak.settle().faults() + soak.faults == []
             assert soak.done.total() == TURNS
-            assert len(soak.done) > 2
+            assert len(soak.done) > 1
             assert len(server.accepted) > 0
         finally:
             rig.close()
