@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import Select, and_, insert, select, update
+from sqlalchemy import Select, and_, insert, select, true, update
 from sqlalchemy.orm import Session
 
 from db.sealed import vault_of
@@ -169,21 +169,26 @@ def verify(
     findings: list[ChainFinding] = []
     anchored = _read_anchors(key, anchors, findings) if anchors is not None else {}
     expected, mac, count = 1, FIRST_MAC, 0
-    everything = select(AuditEvent).order_by(AuditEvent.number).execution_options(yield_per=TELL_EVERY)
-    for event in session.scalars(everything):
+    before: bytes | None = mac  # None behind an event that cannot be read: nobody knows what followed it
+    for number, event in _each(session):
         count += 1
         if progress and count % TELL_EVERY == 0:
             progress(count, max(count, total))
-        if event.number != expected:
+        if number != expected:
             findings.append(ChainFinding(expected, "is missing"))
-        elif event.previous_mac != mac:
-            findings.append(ChainFinding(event.number, "does not follow the event before it"))
-        if not hmac.compare_digest(event.mac, _mac(key, {c.key: getattr(event, c.key) for c in _COLUMNS})):
-            findings.append(ChainFinding(event.number, "was changed after it was written"))
-        if event.number in anchored and anchored.pop(event.number) != event.mac:
-            findings.append(ChainFinding(event.number, "differs from the anchor kept outside the database"))
-        expected, mac = event.number + 1, event.mac
-    head = session.execute(select(AuditHead.number, AuditHead.mac)).one_or_none()
+        elif event is not None and before is not None and event.previous_mac != before:
+            findings.append(ChainFinding(number, "does not follow the event before it"))
+        if event is None or not _is_as_written(key, event):
+            findings.append(ChainFinding(number, "was changed after it was written"))
+        if event is not None and number in anchored and anchored.pop(number) != event.mac:
+            findings.append(ChainFinding(number, "differs from the anchor kept outside the database"))
+        anchored.pop(number, None)
+        before = None if event is None else event.mac
+        expected, mac = number + 1, b"" if event is None else event.mac
+    try:
+        head = session.execute(select(AuditHead.number, AuditHead.mac)).one_or_none()
+    except _NO_VALUE:
+        head = None
     if head is None:
         findings.append(ChainFinding(expected, "the chain has no head"))
     elif head.number >= expected:
@@ -210,6 +215,39 @@ def write_anchor(session: Session, path: Path, at: datetime) -> bool:
 
 
 _COLUMNS = [column for column in AuditEvent.__mapper__.column_attrs if column.key != "mac"]
+# What a column raises that was changed into no value of its kind: SQLite takes any into any column.
+_NO_VALUE = (ValueError, TypeError, OverflowError)
+
+
+def _each(session: Session) -> Iterator[tuple[int, AuditEvent | None]]:
+    """All events with their numbers, the first first; None for one that cannot be read."""
+    numbers = select(AuditEvent.number).order_by(AuditEvent.number).limit(TELL_EVERY)
+    events = select(AuditEvent).order_by(AuditEvent.number).limit(TELL_EVERY)
+    last: int | None = None
+    while True:
+        after = AuditEvent.number > last if last is not None else true()
+        try:
+            found: list[tuple[int, AuditEvent | None]] = [(e.number, e) for e in session.scalars(events.where(after))]
+        except _NO_VALUE:
+            found = [(number, _readable(session, number)) for number in list(session.scalars(numbers.where(after)))]
+        if not found:
+            return
+        yield from found
+        last = found[-1][0]
+
+
+def _readable(session: Session, number: int) -> AuditEvent | None:
+    try:
+        return session.scalar(select(AuditEvent).where(AuditEvent.number == number))
+    except _NO_VALUE:
+        return None
+
+
+def _is_as_written(key: bytes, event: AuditEvent) -> bool:
+    try:
+        return hmac.compare_digest(event.mac, _mac(key, {c.key: getattr(event, c.key) for c in _COLUMNS}))
+    except _NO_VALUE:
+        return False
 
 
 def _mac(key: bytes, row: dict[str, Any]) -> bytes:
@@ -232,13 +270,13 @@ def anchored_number(line: str) -> int:
     """The number of the event that a line of the anchor file is about; -1 when it is no such line."""
     try:
         return int(json.loads(line)["number"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return -1
 
 
 def _anchor_lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.exists():
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             yield anchored_number(line), line
 
 
@@ -247,7 +285,7 @@ def _read_anchors(key: bytes, path: Path, findings: list[ChainFinding]) -> dict[
     for number, line in _anchor_lines(path):
         entry: dict[str, Any] = json.loads(line) if number >= 0 else {}
         seal = str(entry.pop("seal", ""))
-        if not hmac.compare_digest(seal, _seal_anchor(key, entry)):
+        if not hmac.compare_digest(seal.encode(errors="replace"), _seal_anchor(key, entry).encode()):
             findings.append(ChainFinding(max(number, 0), "has an anchor that was changed"))
         else:
             anchored[number] = bytes.fromhex(entry["mac"])

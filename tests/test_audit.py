@@ -93,6 +93,51 @@ def test_a_change_of_any_column_is_found(store: Store, clock: FastClock, column:
     assert 3 in {finding.number for finding in findings(store)}
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("at", "x"),
+        ("at", 1e30),
+        ("patient_id", "zz"),
+        ("actor", b"\xff"),
+        ("fields", "{"),
+        ("fields", "5"),
+        ("mac", "x"),
+        ("previous_mac", ""),
+    ],
+)
+def test_what_is_no_value_of_its_column_is_found_and_the_rest_is_still_looked_at(
+    sqlite_store: Store, clock: FastClock, column: str, value: object
+) -> None:
+    write_events(sqlite_store, clock)
+    tamper(sqlite_store, f"UPDATE audit_events SET {column} = :value WHERE number = 3", value=value)
+    tamper(sqlite_store, "UPDATE audit_events SET actor = 'cli:nobody' WHERE number = 6")
+    assert {3, 6} <= {finding.number for finding in findings(sqlite_store)}
+    assert ChainFinding(3, "was changed after it was written") in findings(sqlite_store)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"number": 1e999}',
+        b'{"number": 4, "seal": "\xc3\xa9"}',
+        b'{"number": 4, "seal": "\\ud800"}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_line_of_the_anchors_that_is_none_is_found_and_stops_neither_verifying_nor_anchoring(
+    sqlite_store: Store, clock: FastClock, tmp_path: Path, line: bytes
+) -> None:
+    anchors = tmp_path / "anchors.jsonl"
+    write_events(sqlite_store, clock)
+    anchors.write_bytes(line + b"\n")
+    with sqlite_store.read() as session:
+        assert audit.write_anchor(session, anchors, clock.now()) is True
+    found = findings(sqlite_store, anchors)
+    assert [finding.problem for finding in found] == ["has an anchor that was changed"]
+
+
 def test_a_deleted_event_is_found(store: Store, clock: FastClock) -> None:
     write_events(store, clock)
     tamper(store, "DELETE FROM audit_events WHERE number = 3")
