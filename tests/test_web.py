@@ -8,6 +8,7 @@ import hashlib
 import re
 import signal
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from fastapi import Request
@@ -134,18 +135,23 @@ async def test_a_refused_connection_shows_nothing_of_anybody(staffed: Staffed, d
     assert not any(word in answer.text for answer in answers for word in ("Danuta", "Novak", "novak"))
 
 
-async def test_what_is_only_read_answers_head_alike_and_other_methods_not(doctor: Browser) -> None:
+async def test_what_is_only_read_answers_head_alike_and_other_methods_not(staffed: Staffed, doctor: Browser) -> None:
+    anybody = staffed.at_work("anybody", *Role)
     for path in READ_PATHS:
-        page = await doctor.get(path)
-        head = await doctor.send("HEAD", path)
+        page = await anybody.get(path)
+        head = await anybody.send("HEAD", path)
         assert (head.status_code, head.content) == (page.status_code, b""), path
         for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
-            refused = await doctor.send(method, path)
+            refused = await anybody.send(method, path)
             assert refused.status_code == 404
             assert "allow" not in refused.headers
     written_only = {route.path for route in ROUTES if "{" not in route.path} - set(READ_PATHS)
     for path in written_only:
-        assert (await doctor.get(path)).status_code == 404, path
+        assert (await anybody.get(path)).status_code == 404, path
+    # Who may not import is told so of everything below it, whether it is there or not.
+    for name in ("enter", "nothing", str(UUID(int=1))):
+        refused = await doctor.get(f"/import/{name}")
+        assert (refused.status_code, "Not for your account" in refused.text) == (403, True), name
 
 
 @pytest.mark.parametrize(
