@@ -3,6 +3,7 @@
 Whatever its state: drafts are what previews are for. A reminder's own mail is previewed in `scheduler.previews`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -19,7 +20,7 @@ from scheduler.errors import Refused
 from scheduler.letter_values import Values, stop_link
 from scheduler.library import Shelf
 from scheduler.message_samples import sample_values
-from scheduler.message_source import Source, SourceInvalid
+from scheduler.message_source import TEXT_PREFIX, Source, SourceInvalid
 from scheduler.messages import CompiledMessage, Rendered, RenderFailed, compile_message
 from scheduler.planning.protocol import Protocol, Step
 from scheduler.wording import WordingFinding, lint_rendered
@@ -44,16 +45,26 @@ def protocols_using(shelf: Shelf, key: str) -> list[Protocol]:
     return [protocol for _, protocol in sorted(newest.items()) if key in protocol.templates]
 
 
-def render_sample(clinic: Clinic, shelf: Shelf, source: Source) -> Rendered:
+def render_sample(
+    clinic: Clinic,
+    shelf: Shelf,
+    source: Source,
+    protocol: Protocol | None = None,
+    own_words: Mapping[str, str] | None = None,
+) -> Rendered:
     """A text with an invented patient and the clinic's own name, phone and hours; a part inside a message.
 
-    Raises `Refused` when it cannot be written.
+    `protocol`: the one whose urgent signs it carries, else the first that uses it; `own_words`: the clinic's own, which
+    it prints in place of samples. Raises `Refused` when it cannot be written.
     """
-    using = protocols_using(shelf, source.key)
-    compiled = _compiled(shelf, source, using[0] if using else None)
+    if protocol is None:
+        protocol = next(iter(protocols_using(shelf, source.key)), None)
+    compiled = _compiled(shelf, source, protocol)
+    own = {f"{TEXT_PREFIX}{name}": value for name, value in (own_words or {}).items() if value}
     settings = clinic.settings
     values: dict[str, str | None] = {
         **sample_values(source.language, compiled.names),
+        **own,
         "clinic.name": settings.clinic_name,
         "clinic.phone": settings.clinic_phone,
         "clinic.hours": settings.clinic_hours,

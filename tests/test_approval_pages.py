@@ -3,17 +3,18 @@
 import html
 import re
 import threading
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
 from db.states import Role
-from scheduler import approvals, care_plans, replanning
-from tests.clinic import STAFF, Desk
+from scheduler import approvals, care_plans, protocol_edits, replanning, text_edits
+from tests.clinic import COURSE, STAFF, Desk
 from tests.people import AMINA, BEATRIX
 from tests.staffed import Browser, Staffed, kept, place
 from tests.test_protocol_pages import words
-from tests.test_screen_versions import newest, shelf, text
+from tests.test_screen_versions import BODY, DANA, DRAFT, LATER, newest, shelf, text
 from tests.test_second_person import write_course, write_text
 from tests.test_version_moves import approve_second, plan_of
 from web import long_work
@@ -67,6 +68,31 @@ async def test_everything_that_is_approved_is_shown(sqlite_desk: Desk, novak: Br
     assert (in_force.protocol.version, in_force.approved_by) == (2, "Novak")
     assert in_force.texts == {"rest_rule": "Rest for two days."}
     assert "All of it is approved already." in (await novak.get(APPROVE)).text
+
+
+async def test_what_is_read_is_what_this_protocol_sends(sqlite_desk: Desk, novak: Browser) -> None:
+    sqlite_desk.write_protocol(COURSE.replace('"course"', '"a-course"'), "a-course")  # sends the same texts
+    approvals.read_files(sqlite_desk.clinic, STAFF)
+    seen = newest(sqlite_desk).content_hash
+    toxin = LATER.replace("version = 1", 'version = 1\nurgent = "urgent_toxin"', 1)
+    protocol_edits.save(sqlite_desk.clinic, DANA, "course", toxin, seen)
+    body = f"{BODY}\n\n{{{{ text.rest_rule }}}}"
+    draft = replace(DRAFT, body=body)
+    text_edits.save(sqlite_desk.clinic, DANA, draft, text(sqlite_desk).content_hash)
+    sqlite_desk.tick()
+    approvals.set_text(sqlite_desk.clinic, STAFF, "course", "rest_rule", "Rest for two days.")
+    page = (await novak.get(APPROVE)).text
+    read = words(page.partition("approved with it")[2])
+    assert "Rest for two days." in read
+    assert "your eyelids droop" in read  # its own urgent signs, not those of another protocol that sends this text
+    assert "you bleed heavily" not in read
+    frames = [html.unescape(path) for path in re.findall(r'<iframe src="([^"]+)"', page)]
+    assert frames
+    for path in frames:
+        mail = (await novak.get(path)).text
+        assert ("Lider hängen" if "/de/" in path else "your eyelids droop") in mail, path
+        assert "/after_visit/en/" not in path or "Rest for two days." in mail, path
+    assert (await novak.get("/texts/after_visit/en/general/html?protocol=corse")).status_code == 404
 
 
 async def test_whoever_wrote_it_is_told_that_another_has_to_approve(

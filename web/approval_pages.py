@@ -134,7 +134,7 @@ def _show_approval(
         in_force=in_force.protocol.version if in_force and in_force is not newest else None,
         changes=changes,
         own=_own_words(scope, newest, in_force) if scope else [],
-        texts=[_to_read(clinic, shelf, text, say) for text in scope.texts] if scope else [],
+        texts=[_to_read(clinic, shelf, text, say, scope) for text in scope.texts] if scope else [],
         **sentences_of(clinic, shelf, newest),
     )
 
@@ -181,11 +181,13 @@ def _own_words(
     ]
 
 
-def _to_read(clinic: Clinic, shelf: Shelf, text: ShelvedText, say: Say) -> TextToRead:
+def _to_read(clinic: Clinic, shelf: Shelf, text: ShelvedText, say: Say, scope: Scope | None = None) -> TextToRead:
+    """With the urgent signs and the clinic's own words of the protocol that is approved with it: as it will be sent."""
     source = text.source
     text_id = (source.key, source.language, source.level)
+    protocol = scope.protocol.protocol if scope else None
     try:
-        rendered = text_previews.render_sample(clinic, shelf, source)
+        rendered = text_previews.render_sample(clinic, shelf, source, protocol, scope.values if scope else None)
         preview = preview_of_rendered(rendered, clinic.settings.sender_name)
     except AftercareError:
         preview = None
@@ -196,7 +198,8 @@ def _to_read(clinic: Clinic, shelf: Shelf, text: ShelvedText, say: Say) -> TextT
         title=subject_of(text),
         name=variant_name(text_id),
         path=where(text_id),
-        html_path=f"/texts/{'/'.join(text_id)}/html?version={text.content_hash[:DIGITS]}",
+        html_path=f"/texts/{'/'.join(text_id)}/html?version={text.content_hash[:DIGITS]}"
+        + (f"&protocol={protocol.key}" if protocol else ""),
         written=written_words(text, say),
         preview=preview,
         changes=draft_differences(before, now) if before and now else None,

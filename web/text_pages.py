@@ -12,6 +12,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
+from db import library as stored
 from db.worklist import open_patients
 from scheduler import test_mail, text_previews
 from scheduler.accounts.rights import Right
@@ -139,7 +140,7 @@ def text_page(request: Request, key: str) -> Response:
 
 
 def text_html(request: Request, key: str, language: str, level: str) -> Response:
-    """The HTML part of a text, made anew: with sample values, or with those of a treatment's patient."""
+    """The HTML part of a text, made anew: with sample values, in a protocol's mail, or with those of a patient."""
     clinic, query = clinic_of(request), request.query_params
     with clinic.store.read() as session:
         shelf = clinic.library.shelf(session)
@@ -149,7 +150,10 @@ def text_html(request: Request, key: str, language: str, level: str) -> Response
         treatment = _treatment(request)
         try:
             if treatment is None:
-                rendered = text_previews.render_sample(clinic, shelf, shown.source)
+                named = query.get("protocol")
+                protocol = shelf.list_versions(named)[-1].protocol if named else None
+                own_words = stored.list_texts(session).get(named, {}) if named else None
+                rendered = text_previews.render_sample(clinic, shelf, shown.source, protocol, own_words)
             else:
                 shows = text_previews.render_for(session, clinic, shown.source, treatment)
                 rendered = shows.rendered
