@@ -297,6 +297,7 @@ def _holder(command: str) -> str:
 
 def main() -> None:
     """Run a command. Exit 0 done, 1 it failed or found something, 2 the input or a setting is invalid."""
+    os.umask(0o077)  # what is written here names patients or proves what was done: it is for this user alone
     try:
         app()
     except (InvalidInput, NeedsConfirmation) as wrong:

@@ -75,6 +75,20 @@ def without_date(content: bytes) -> list[bytes]:
     return [line for line in lines if not line.startswith(b"Date: ")]
 
 
+def test_what_the_program_writes_is_for_its_user_alone(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    (tmp_path / "protocols").mkdir()
+    (tmp_path / "one.csv").write_text("given_name,family_name\nTara,Quill\n", encoding="utf-8")
+    for words in (("migrate",), ("import", str(tmp_path / "one.csv")), ("send-due",), ("backup", str(tmp_path / "b"))):
+        done = subprocess.run(
+            [sys.executable, "service.py", *words], cwd=ROOT, env=env, umask=0o022, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    written = [tmp_path / "b", *(tmp_path / "var", *(tmp_path / "var").rglob("*"))]
+    assert {"aftercare.db", "audit-anchors.jsonl"} <= {path.name for path in written}
+    assert [path.name for path in written if path.stat().st_mode & 0o077] == []
+
+
 def test_a_terminal_is_asked_and_a_no_changes_nothing(env: dict[str, str]) -> None:
     row = reminder(env)
     move = ("treatment", "move", row["treatment_id"], "--at", "2026-01-05T10:00")
