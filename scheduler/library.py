@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -162,7 +163,6 @@ class Library:
         self._template_folders = template_folders
         self._default_language = default_language
         self._shelf: tuple[stored.LibraryStamp, Shelf] | None = None
-        self._parsed: dict[str, Protocol] = {}
         self._words: dict[str, WordList] = {}
         self._findings: dict[tuple[Source | None, ...], Sequence[TextFinding]] = {}
 
@@ -214,7 +214,7 @@ class Library:
             approval = by_version.get(version.id)
             protocols[version.id] = ShelvedProtocol(
                 version_id=version.id,
-                protocol=self._parse(version.source, version.content_hash, version.key),
+                protocol=_read_once(version.source, version.key),
                 source=version.source,
                 content_hash=version.content_hash,
                 approval=_given(approval),
@@ -232,10 +232,10 @@ class Library:
         gone = frozenset(key for key, is_retired in retired.items() if is_retired)
         return Shelf(protocols, approved, latest, gone, self._default_language, texts)
 
-    def _parse(self, source: str, digest: str, key: str) -> Protocol:
-        if digest not in self._parsed:
-            self._parsed[digest] = read_protocol(source, f"{key}.toml")
-        return self._parsed[digest]
+
+@lru_cache(maxsize=256)
+def _read_once(source: str, key: str) -> Protocol:
+    return read_protocol(source, f"{key}.toml")
 
 
 def _given(approval: Approval | None) -> GivenApproval | None:

@@ -186,7 +186,7 @@ def draft_desk(
 @pytest.fixture
 def desk(draft_desk: Desk) -> Desk:
     """A clinic at work with everything approved: the test runs on both kinds of database."""
-    draft_desk.approve_unseen()
+    draft_desk.open_approved()
     return draft_desk
 
 
@@ -197,7 +197,7 @@ def sqlite_desk(
     """A clinic at work with everything approved, for what does not depend on the kind of database."""
     with _desk_store(desk_engines("sqlite"), vault, sqlite_template) as store:
         desk = open_desk(store, clock, tmp_path / "clinic")
-        desk.approve_unseen()
+        desk.open_approved()
         yield desk
 
 
@@ -208,7 +208,7 @@ def postgres_desk(
     """A clinic at work with everything approved, for races that only PostgreSQL has."""
     with _desk_store(desk_engines("postgresql"), vault, sqlite_template) as store:
         desk = open_desk(store, clock, tmp_path / "clinic")
-        desk.approve_unseen()
+        desk.open_approved()
         yield desk
 
 
