@@ -75,6 +75,7 @@ async def test_nobody_elsewhere_reads_them_and_they_can_be_switched_off(
     beating(clinic)
     forwarded = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
     assert (await read(clinic, **forwarded)).status_code == 404
+    assert (await read(clinic, Host="records.example.org")).status_code == 404  # a proxy that adds nothing
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(make_app(clinic), client=("192.0.2.7", 4711)), base_url="http://records.test"
     ) as stranger:

@@ -32,6 +32,8 @@ READ_PATHS = sorted({route.path for route in ROUTES if "{" not in route.path and
 FORWARDED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "X-Forwarded-Proto")
 FILES = ("aftercare.css", "aftercare.js", "htmx.js", "icon.svg")
 TLS = ("X-Forwarded-Proto", "https")
+# What a proxy that adds no header of its own passes on, and a page of another site whose name leads here.
+ELSEWHERE = ("records.example.org", "127.0.0.1.example.org:8000", "localhost.example.org", "192.0.2.7:8000", "")
 
 
 @pytest.fixture
@@ -107,6 +109,9 @@ async def test_health_answers_anyone_under_any_name(clinic: Clinic) -> None:
         ("::ffff:192.0.2.7", [], False),
         ("unix socket", [], False),
         *[("127.0.0.1", [(name, "127.0.0.1")], False) for name in FORWARDED],
+        *[("127.0.0.1", [("Host", name)], True) for name in ("localhost:8000", "LOCALHOST", "[::1]:8000", "127.0.0.2")],
+        *[("127.0.0.1", [("Host", name)], False) for name in ELSEWHERE],
+        ("127.0.0.1", [("Host", "records.example.org"), TLS], True),
         ("127.0.0.1", [TLS], True),
         ("127.0.0.1", [("X-Forwarded-For", STRANGER), TLS], True),
         (STRANGER, [TLS], True),

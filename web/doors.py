@@ -176,13 +176,18 @@ def is_private(request: Request) -> bool:
     """Whether nobody on the way can read it: from this machine itself, or through a proxy that says TLS."""
     if any(name in request.headers for name in _FORWARDED):
         return cookies.is_encrypted(request)
-    return request.client is not None and _is_loopback(request.client.host)
+    return is_from_this_machine(request)
 
 
 def is_from_this_machine(request: Request) -> bool:
-    """Whether it was asked on this machine itself, and not through a proxy for somebody elsewhere."""
+    """Whether it was asked on this machine itself, and not through a proxy for somebody elsewhere.
+
+    By one of its own names too: a proxy that adds nothing keeps the name it was asked by, and so does a browser here
+    whose page of another site has its name lead to this machine (DNS rebinding).
+    """
     forwarded = any(name in request.headers for name in _FORWARDED)
-    return not forwarded and request.client is not None and _is_loopback(request.client.host)
+    near = request.client is not None and _is_loopback(request.client.host)
+    return near and not forwarded and _is_own_name(request.headers.get("host", ""))
 
 
 def address_of(request: Request) -> str:
@@ -221,6 +226,12 @@ def sign_in_path(request: Request) -> str:
 def code_path(wanted: str) -> str:
     """The second factor's page that leads on from there."""
     return "/sign-in/code" if wanted == TODAY else f"/sign-in/code?next={quote(wanted)}"
+
+
+def _is_own_name(host: str) -> bool:
+    """Whether a `Host` header names this machine as only this machine does: `localhost:8000`, `[::1]`."""
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    return name.lower() == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(host: str) -> bool:
