@@ -3,6 +3,7 @@
 What the values mean is for the use cases; here they are texts.
 """
 
+import asyncio
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,12 +14,15 @@ from fastapi import HTTPException, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 
 from scheduler.errors import InvalidInput
 
 PROOF: Final = "form_token"  # proves that our own page sent it
 PIN: Final = "unlock_pin"  # a locked page sends what was typed again, with the PIN
 SECRETS: Final = frozenset({"password", "old_password", "pin", "code"})  # never shown again in a page
+BODY_SECONDS: Final = 20.0  # for a form to come whole, and
+SLOWEST: Final = 20_000  # bytes in each second more: a large file over a slow line
 MOST_FIELDS: Final = 1_200  # a board of 500 lines with its choices
 M = TypeVar("M", bound="FormModel")
 
@@ -131,7 +135,7 @@ def problems_of(error: Exception, labels: Mapping[str, str]) -> list[Problem]:
 
 
 async def read_body(request: Request, most_bytes: int) -> None:
-    """Read a form once, within its limit, for whoever looks at it later. Raises 400, 411 or 413."""
+    """Read a form once, within its limits, for whoever looks at it later. Raises 400, 408, 411, 413 or 415."""
     request.state.form = FormData()
     request.state.pin = None
     if request.method != "POST":
@@ -146,7 +150,13 @@ async def read_body(request: Request, most_bytes: int) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise HTTPException(415)
-    sent = await _parse(request, kind, most_bytes)
+    try:
+        async with asyncio.timeout(BODY_SECONDS + int(length) / SLOWEST):
+            sent = await _parse(request, kind, most_bytes)
+    except TimeoutError:
+        raise HTTPException(408) from None
+    except ClientDisconnect:  # whoever sent it has gone: nothing broke, and nobody reads the answer
+        raise HTTPException(400) from None
     pin = sent.get(PIN)
     request.state.pin = pin if isinstance(pin, str) else None
     request.state.form = FormData([item for item in sent.multi_items() if item[0] != PIN])

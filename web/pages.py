@@ -44,6 +44,7 @@ _SENTENCES: Final = {
     403: "This was not sent from a page of this session. Load the page again and try once more.",
     404: "There is nothing here.",
     405: "This page can only be read.",
+    408: "This took too long to arrive. Nothing was changed. Go back and try once more.",
     411: "This request is not right.",
     413: "What was sent is too large.",
     415: "This request is not right.",

@@ -13,6 +13,7 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from scheduler.errors import Refused
+from web.connection import Connection
 
 STOP_SECONDS: Final = 2  # answers under way may finish within this; a page takes milliseconds
 THREADS: Final = 4  # the sender shares the pool of database connections: many readers must not keep it waiting
@@ -61,7 +62,7 @@ class WebServer:
         self._server = _Server(
             uvicorn.Config(
                 self.app,
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
