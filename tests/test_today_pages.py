@@ -292,5 +292,7 @@ async def test_all_sending_is_stopped_with_a_reason_and_released(work: AtWork) -
     assert (await work.dana.post("/sending/stop", {"reason": " "})).status_code == 422
     assert place(await work.dana.post("/sending/stop", {"reason": "Wrong text."})) == "/today?done=stopped"
     assert "Reason: Wrong text." in await seen(work.dana, "/sending")
+    assert "Sending is stopped: none of these leaves until it is released." in await seen(work.dana, "/today")
     assert place(await work.dana.post("/sending/release")) == "/today?done=released"
     assert "Stop all sending" in await seen(work.dana, "/sending")
+    assert "none of these leaves" not in await seen(work.dana, "/today")

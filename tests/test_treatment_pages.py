@@ -277,7 +277,7 @@ async def test_a_review_can_be_held_or_given_up_when_no_message_of_its_plan_is_l
     work.desk.tick(days=2)
     sweep(work.desk.clinic)
     told = await seen(work.dana, page)
-    assert "The plan is completed" in told
+    assert "Its messages are done; a review is still to come" in told
     assert "two-week · to book: due Monday 7 December Held: write it down Book" in told
     assert "No review is expected any more" in told
     assert place(await work.rosa.post(f"{page}/events", {"kind": "complete", "back": page})).endswith("event-complete")
@@ -293,6 +293,8 @@ async def test_a_complication_and_a_call_stand_in_red_until_they_are_over(work: 
     work.desk.event(id_of(page), K.COMPLICATION, fields={"note": "Fever."})
     work.desk.event(id_of(page), K.CALL_REQUESTED)
     told = (await seen(work.dana, page)).partition("Plan")[0]
+    assert "■ The plan is paused" in told
+    assert "The plan runs" not in told
     assert "A complication is open: the plan's messages are paused Since today 09:00 · Fever. +44 20 7946 0101" in told
     assert "Over." not in told
     assert "Amina asks for a call +44 20 7946 0101 I rang Amina" in told
@@ -300,3 +302,12 @@ async def test_a_complication_and_a_call_stand_in_red_until_they_are_over(work: 
     work.desk.stop(amina, StopReason.DECEASED)
     treatments.cancel(work.desk.clinic, STAFF, id_of(page), "She has died.")
     assert "“After your visit” · cancelled: the patient has died" in await seen(work.rosa, page)
+
+
+async def test_the_lines_of_a_plan_stand_in_the_order_of_the_times_they_tell(work: AtWork) -> None:
+    _, page = treated(work)
+    row = max(work.desk.rows(id_of(page)), key=lambda row: row.due_at)
+    data = {"ids": str(row.id), "decision": "cancel", "back": page}
+    assert (await work.dana.post("/reminders/decide", data)).status_code == 303
+    told = await seen(work.dana, page)
+    assert told.rindex("· cancelled") < told.rindex("today 17:00 · “After your visit” · will be sent")

@@ -47,8 +47,13 @@ _STATUS: Final = {
 }
 
 
-def _status(plan: CarePlan, expects_review: bool) -> tuple[str, str]:
-    """How the plan stands: one whose messages are all done is not over while a review is still to come."""
+def _status(plan: CarePlan, expects_review: bool, paused: bool) -> tuple[str, str]:
+    """How the plan stands: one whose messages are all done is not over while a review is still to come.
+
+    `paused`: a complication is open, so what would run waits.
+    """
+    if plan.status is CarePlanStatus.ACTIVE and paused:
+        return "amber", "The plan is paused"
     if plan.status is CarePlanStatus.COMPLETED and expects_review:
         return "quiet", "Its messages are done; a review is still to come"
     return _STATUS[plan.status]
@@ -106,7 +111,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "approved": shelved.approved,
             "version": shelved.protocol.version,
             "protocol_key": shelved.protocol.key,
-            "status": _status(plan, any(row.open for row in reviews.values())),
+            "status": _status(plan, any(row.open for row in reviews.values()), course.complication),
             "cancelled": treatment.status is TreatmentStatus.CANCELLED,
             "moved_to": treatment.reassigned_to_id,
             "running": _runs(plan),
@@ -223,7 +228,7 @@ def about(request: Request, template: str, status: int, head: Mapping[str, Any],
 
 def _messages(session: Session, clinic: Clinic, patient: Patient, plan: CarePlan) -> list[Message]:
     found = read_messages(session, clinic.library.shelf(session), patient, [plan])
-    return sorted(found, key=lambda message: message.row.due_at)
+    return sorted(found, key=lambda message: message.at)  # as each line tells its time
 
 
 def _runs(plan: CarePlan) -> bool:
