@@ -10,7 +10,7 @@ import typer
 from commands.context import By, Door, Yes, actor, clinic_of, confirm, print_line, progress, utc
 from commands.passphrase import PassphraseFile, read_passphrase
 from db.recovery_key import open_ring
-from db.vault import KeyRing, read_key_file
+from db.vault import KeyFileError, KeyRing, read_key_file
 from scheduler import backup as backups
 from scheduler import restore as restoring
 from scheduler.backup_file import Manifest, Progress
@@ -68,7 +68,10 @@ def restore(
 
 def _ring(settings: Settings, recovery: str | None, passphrase_file: str | None) -> KeyRing:
     if recovery is None:
-        return read_key_file(settings.keys_file)
+        try:
+            return read_key_file(settings.keys_file)
+        except KeyFileError as wrong:
+            raise KeyFileError(f"{wrong}; where it is lost, name the recovery key: --recovery FILE") from None
     path = Path(recovery)
     if not path.is_file():
         raise InvalidInput(f"--recovery: there is no file {recovery}")

@@ -188,7 +188,7 @@ def _permit(clinic: Clinic) -> Iterator[Found]:
     with clinic.store.read() as session:
         fault = gate_watch.find_fault(gate_watch.look(session, clinic))
     if fault is not None:
-        yield Found("permit", "fail", f"{fault.reason}. A start stops all sending over it until release")
+        yield Found("permit", "fail", f"{fault.reason.rstrip('?')}. A start stops all sending over it until release")
     folder = permit.path_of(clinic.settings).parent
     if not os.access(folder, os.W_OK):
         yield Found(

@@ -196,7 +196,7 @@ def _check(typed: Mapping[str, str], settings: Settings, today: date) -> tuple[d
             problem = _word_problem(name, value, CallSafe)
         elif name == "consent":
             if value not in CONSENT:
-                problems.append(f'consent: "{value}" is none of {", ".join(CONSENT)}')
+                problems.append(f'consent: "{value}" is none of these: {", ".join(CONSENT)}')
             else:
                 consent = CONSENT[value]
             continue
@@ -241,4 +241,4 @@ def _zone_problem(text: str) -> str | None:
 def _word_problem(name: str, text: str, words: type[E]) -> str | None:
     if text in {word.value for word in words}:
         return None
-    return f'{name}: "{text}" is none of {", ".join(word.value for word in words)}'
+    return f'{name}: "{text}" is none of these: {", ".join(word.value for word in words)}'

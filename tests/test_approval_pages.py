@@ -118,7 +118,7 @@ async def test_the_only_clinician_says_why_and_it_is_marked_everywhere(sqlite_de
         assert wrong.status_code == 422
         assert "you wrote it yourself and there is no other clinician" in wrong.text
     await dana.post(APPROVE, form | {"reason": "Nobody else <here>."})
-    marked = html.escape("by its writer alone: Nobody else <here>.")
+    marked = html.escape("by its writer alone: Nobody else <here>")
     for path in ("/protocols", "/protocols/course", "/texts", "/texts/after_visit"):
         assert marked in (await dana.get(path)).text, path
 

@@ -69,11 +69,11 @@ def test_what_is_typed_wrongly_ends_with_2_says_what_is_right_and_changes_nothin
         (("patient", "add", "--given-name", "", "--family-name", "Obi", "--email", "x"), "given_name: is needed"),
         (
             ("patient", "add", "--given-name", "Ada", "--family-name", "Obi", "--consent", "some"),
-            "none of all, reviews",
+            "none of these: all, reviews",
         ),
         (("patient", "add", "--given-name", "Ada", "--family-name", "Obi", "--by", " "), "--by: write a name"),
         (("patient", "set", patient_id), "nothing to change"),
-        (("patient", "set", patient_id, "--level", "some"), "none of notice, general, full"),
+        (("patient", "set", patient_id, "--level", "some"), "none of these: notice, general, full"),
         (("patient", "set", NOBODY, "--phone", "020 7946 0000"), f"there is no patient {NOBODY}"),
         (("patient", "show", "12"), '"12" is not an id of a patient'),
         (("patient", "stop", patient_id, "--reason", "gone"), ", ".join(reason.value for reason in StopReason)),

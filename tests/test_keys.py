@@ -189,7 +189,9 @@ def test_a_lost_machine_comes_back_from_backup_recovery_key_and_passphrase(termi
     terminal.ok("backup", str(tmp_path / "one.backup"))
     shutil.rmtree(terminal.var)
     restore = ("restore", str(tmp_path / "one.backup"))
-    assert "there is no key file" in terminal.run(*restore).err
+    lost = terminal.run(*restore).err
+    assert "there is no key file" in lost
+    assert "name the recovery key: --recovery FILE" in lost
     (tmp_path / "wrong").write_text("six words stand in a row\n")
     wrong = terminal.run(*restore, "--recovery", str(kept), "--passphrase-file", str(tmp_path / "wrong"))
     assert (wrong.code, "passphrase does not open" in wrong.err) == (1, True)

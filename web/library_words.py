@@ -53,7 +53,8 @@ def variant_name(text_id: TextId) -> str:
 def approval_words(approval: GivenApproval, say: Say) -> str:
     """`approved by Dr Novak, Monday 23 November 10:30`, and why alone where it was her own."""
     words = f"approved by {approval.by}, {say.when(approval.at)}"
-    return f"{words}, by its writer alone: {approval.alone_because}" if approval.alone_because else words
+    alone = (approval.alone_because or "").rstrip(".")  # it stands within a sentence
+    return f"{words}, by its writer alone: {alone}" if alone else words
 
 
 def written_words(version: ShelvedProtocol | ShelvedText, say: Say) -> str:

@@ -25,6 +25,7 @@ from web.doors import NotAllowed, me_of
 from web.forms import FormModel
 from web.library_words import (
     Stand,
+    approval_words,
     draft_or_none,
     grade_words,
     subject_of,
@@ -292,8 +293,7 @@ def _version(shelf: Shelf, text_id: TextId, version: ShelvedText, shown: Shelved
         "sent now" if sent and sent.version_id == version.version_id else "approved once" if version.approved else ""
     )
     if version.approval is not None:
-        alone = f", by its writer alone: {version.approval.alone_because}" if version.approval.alone_because else ""
-        stand = f"{stand}: {version.approval.by}, {say.when(version.approval.at)}{alone}"
+        stand = f"{stand}: {approval_words(version.approval, say)}"
     name = version.content_hash[:DIGITS]
     return TextVersion(name, stand or "never approved", written_words(version, say), version is shown)
 
