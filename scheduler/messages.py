@@ -4,8 +4,8 @@ The grammar of a source is in `scheduler.message_source`, the bytes of the mail 
 """
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Final
 import css_inline
 from jinja2 import Environment, StrictUndefined, Template, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from scheduler.errors import AftercareError
 from scheduler.message_markdown import Links, to_html_and_text
@@ -58,6 +58,8 @@ _BIDI_CONTROL = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _MAY_TURN = re.compile("[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]")
 _TARGET = re.compile(r"(?:https?://|mailto:|tel:)[^\s<>\"]+")
 _BLANK_LINES = re.compile(r"\n{3,}")
+_SHOWN: Final = "shown "  # before the name of a link's value: as plain text shows it
+_MOST_SKELETONS: Final = 64  # of one message; each is a set of names that have a value
 
 
 class RenderFailed(AftercareError):
@@ -81,6 +83,24 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class _Skeleton:
+    """A rendered message as text and names of values in turn, the text first."""
+
+    subject: Sequence[str]
+    preheader: Sequence[str]
+    text: Sequence[str]
+    html: Sequence[str]
+
+
+def _fill(parts: Sequence[str], values: Mapping[str, str]) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    filled = list(parts)
+    filled[1::2] = [values[name] for name in parts[1::2]]
+    return "".join(filled)
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledMessage:
     """A body with its urgent block and footer, ready to be filled in. Immutable; used from any thread."""
 
@@ -91,41 +111,65 @@ class CompiledMessage:
     _outer: frozenset[str]
     _lines: Template
     _page: Template
+    _mark: str  # stands around a value's place in a skeleton; no source holds it
+    _skeletons: dict[frozenset[str], "_Skeleton"] = field(default_factory=dict, compare=False, repr=False)
 
     def render(self, values: Mapping[str, str | None]) -> Rendered:
         """Fill in ready-made strings. None, "" and a name that is not given are absent: false in `if`.
 
         Raises `RenderFailed` when an absent value is printed, and for control characters and links that are none.
         """
-        plain: dict[str, object] = {}
-        marked: dict[str, object] = {}
-        for name in self.names:
-            value = values.get(name)
-            variable = name.replace(".", "__")
-            plain["has_" + variable] = marked["has_" + variable] = bool(value)
-            if value:
-                value = self._checked(name, value)
-                plain[variable] = value
-                marked[variable] = escape_lines(value) if "\n" in value else value
-                if name in self._targets:
-                    plain["shown_" + variable] = (
-                        value.removeprefix("mailto:").partition("?")[0] if (value.startswith("mailto:")) else value
-                    )
-        try:
-            subject, preheader, text = self._lines.render(plain).split(_BETWEEN)
-            html = self._page.render(marked)
-        except UndefinedError as error:
-            name = str(error).partition("'")[2].partition("'")[0].removeprefix("shown_").replace("__", ".")
-            raise RenderFailed(f"{self.source.file}: {name} is printed, but it has no value") from None
+        given = {name: self._checked(name, value) for name in self.names if (value := values.get(name))}
+        skeleton = self._skeleton(frozenset(given))
+        outer = {name: " ".join(given[name].split()) for name in self._outer if name in given}
+        inner = given
+        if self._targets:
+            inner = {**given, **{_SHOWN + name: shown_link(given[name]) for name in self._targets if name in given}}
+        text = _fill(skeleton.text, inner)
+        if "\n\n\n" in text:  # a value brought blank lines of its own
+            text = _BLANK_LINES.sub("\n\n", text)
+        marked = {name: escape_lines(value) if "\n" in value else escape(value) for name, value in given.items()}
         return Rendered(
-            subject=" ".join(subject.split()),
-            preheader=" ".join(preheader.split()),
-            text=_BLANK_LINES.sub("\n\n", text).strip("\n") + "\n",
-            html=html,
+            subject=_fill(skeleton.subject, outer),
+            preheader=_fill(skeleton.preheader, outer),
+            text=text,
+            html=_fill(skeleton.html, marked),
             language=self.source.language,
             level=self.source.level,
             own_words=self.own_words,
         )
+
+    def _skeleton(self, present: frozenset[str]) -> "_Skeleton":
+        """What Jinja makes of the templates when these names have a value, with the places left open.
+
+        All messages in which the same names have a value are alike but for the values, so Jinja runs once for them.
+        """
+        kept = self._skeletons.get(present)
+        if kept is not None:
+            return kept
+        known: dict[str, object] = {}
+        for name in self.names:
+            variable = name.replace(".", "__")
+            known["has_" + variable] = name in present
+            if name in present:
+                known[variable] = f"{self._mark}{name}{self._mark}"
+                if name in self._targets:
+                    known["shown_" + variable] = f"{self._mark}{_SHOWN}{name}{self._mark}"
+        try:
+            subject, preheader, text = self._lines.render(known).split(_BETWEEN)
+            html = self._page.render(known)
+        except UndefinedError as error:
+            name = str(error).partition("'")[2].partition("'")[0].removeprefix("shown_").replace("__", ".")
+            raise RenderFailed(f"{self.source.file}: {name} is printed, but it has no value") from None
+        made = _Skeleton(
+            subject=" ".join(subject.split()).split(self._mark),
+            preheader=" ".join(preheader.split()).split(self._mark),
+            text=(_BLANK_LINES.sub("\n\n", text).strip("\n") + "\n").split(self._mark),
+            html=html.split(self._mark),
+        )
+        if len(self._skeletons) < _MOST_SKELETONS:
+            self._skeletons[present] = made
+        return made
 
     def _checked(self, name: str, value: str) -> str:
         if not value.isascii() or not value.isprintable():
@@ -198,6 +242,7 @@ class _Compiler:
         blocks = dict(zip(self.sources, parts, strict=True))
         text = f"\n{RULE}\n\n".join("".join(part[1]) for part in parts)
         lines = _BETWEEN.join((subject, preheader, text))
+        everything = "".join(source.text for source in self.sources)
         outer = frozenset(EXPRESSION.findall(f"{parsed[0].front.subject} {parsed[0].front.preheader}"))
         return CompiledMessage(
             source=self.body,
@@ -207,6 +252,7 @@ class _Compiler:
             _outer=outer,
             _lines=_TEXT.from_string(self._show(lines, 0)),
             _page=_HTML.from_string(self._show(self._around(subject, preheader, blocks), 1)),
+            _mark=next(sign for sign in map(chr, range(0xE000, 0xF8FF)) if sign not in everything),
         )
 
     def _parse(self) -> list[ParsedSource]:

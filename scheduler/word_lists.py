@@ -51,7 +51,7 @@ class Words:
     whole: frozenset[str]
     stems: dict[str, tuple[str, ...]]
     phrases: "re.Pattern[str] | None"
-    phrase_words: tuple[frozenset[str], ...]  # of each phrase: without all of them it need not be looked for
+    telling: dict[str, tuple[frozenset[str], ...]]  # the longest word of each phrase, and all words of those phrases
     long: tuple[str, ...]  # what is also looked for inside the run-together words of hosts, paths and addresses
     _harmless: set[str] = field(default_factory=set, compare=False, repr=False)  # words looked up before
 
@@ -66,6 +66,11 @@ class Words:
                 whole.add(entry)
             else:
                 phrases.add(entry)
+        telling: dict[str, tuple[frozenset[str], ...]] = {}
+        for phrase in sorted(phrases):
+            parts = _WORD.findall(phrase)
+            longest = max(parts, key=len)
+            telling[longest] = (*telling.get(longest, ()), frozenset(parts))
         heads: dict[str, list[str]] = {}
         for stem in sorted(stems):
             heads.setdefault(stem[:_HEAD], []).append(stem)
@@ -73,7 +78,7 @@ class Words:
             whole=frozenset(whole),
             stems={head: tuple(found) for head, found in heads.items()},
             phrases=_any_of(phrases),
-            phrase_words=tuple(frozenset(_WORD.findall(phrase)) for phrase in sorted(phrases)),
+            telling=telling,
             long=tuple(sorted(word for word in stems | whole if len(word) >= _INSIDE)),
         )
 
@@ -86,7 +91,8 @@ class Words:
                 found.add(word)
             elif len(self._harmless) < _REMEMBERED:
                 self._harmless.add(word)
-        if self.phrases is not None and any(phrase <= words for phrase in self.phrase_words):
+        told = words & self.telling.keys()
+        if self.phrases is not None and any(phrase <= words for word in told for phrase in self.telling[word]):
             found.update(match[0] for match in self.phrases.finditer(compared))
         return sorted(found)
 

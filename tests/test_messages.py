@@ -16,6 +16,7 @@ from scheduler.messages import (
     RenderFailed,
     Source,
     compile_message,
+    escape_lines,
     names_used,
     plain_text,
     sample_values,
@@ -292,6 +293,21 @@ def test_a_part_in_another_language_says_so() -> None:
 
 def test_compiling_the_same_sources_again_gives_the_same_message() -> None:
     assert compiled("Once.") is compiled("Once.")
+
+
+TOLD = st.sampled_from(["", "A b", "<b>&", "one\ntwo", "\u05d0", "x\n\n\ny"])
+
+
+@given(st.fixed_dictionaries({"patient.preferred_name": st.sampled_from(["Asha", "<A>&"]), "clinic.phone": TOLD}))
+def test_filling_in_makes_what_jinja_would_make(values: dict[str, str]) -> None:
+    message = compiled("{% if clinic.phone %}\n\nRing {{ clinic.phone }}.\n\n{% else %}\n\nWrite to us.\n\n{% endif %}")
+    made = message.render(values)
+    # The slow way, spelled out: one run of Jinja a message.
+    told = {name.replace(".", "__"): message._checked(name, value) for name, value in values.items() if value}
+    facts = {f"has_{name.replace('.', '__')}": bool(value) for name, value in values.items()}
+    assert made.html == message._page.render({name: escape_lines(value) for name, value in told.items()} | facts)
+    body = message._lines.render({**told, **facts}).split("\x1f")[2]
+    assert made.text == re.sub(r"\n{3,}", "\n\n", body).strip("\n") + "\n"
 
 
 def test_a_text_may_contain_what_the_compiler_uses_as_marks() -> None:
