@@ -179,6 +179,16 @@ async def test_filters_are_in_the_address_and_wrong_ones_are_told(sqlite_desk: D
     assert (await otto.get("/audit?until=9999-12-31")).status_code == 422
 
 
+async def test_a_zero_byte_that_postgresql_takes_nowhere_breaks_no_page(postgres_desk: Desk) -> None:
+    browser = Staffed(postgres_desk.clinic).at_work("everybody", *Role)
+    asked = await browser.get("/audit?who=%00")
+    saved = await browser.post("/audit/export", {"who": "a\0"})
+    assert (asked.status_code, saved.status_code) == (422, 409)
+    assert "is nobody’s name" in asked.text
+    assert "is nobody’s name" in saved.text
+    assert (await browser.post("/protocols/a%00/edit", {"source": "key"})).status_code == 404
+
+
 async def test_a_hundred_events_are_a_page(sqlite_desk: Desk, otto: Browser) -> None:
     for _ in range(101):
         with sqlite_desk.store.write(STAFF, sqlite_desk.clock.now()) as session:

@@ -173,6 +173,8 @@ def _line(event: AuditEvent, say: Say) -> Mapping[str, Any]:
 def _filter(clinic: Clinic, form: TrailForm) -> TrailFilter:
     """What was chosen as a filter. Raises `InvalidInput` with everything that is none."""
     problems = []
+    if "\0" in form.who:
+        problems.append("who: is nobody’s name")
     patient_id: UUID | None = None
     if form.patient:
         try:
