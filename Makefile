@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test crash soak races check format coverage screens instances
+.PHONY: help install install-dev run demo test crash soak races bench check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -40,6 +40,14 @@ check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+bench: install-dev ## Measure our sending side by side with other senders; about five minutes
+	@[ -x .bench-venv/bin/python ] || $(PYTHON) -m venv .bench-venv
+	@.bench-venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --only-binary :all: --require-hashes -r bench/peers/requirements.lock
+	@if command -v npm > /dev/null && command -v node > /dev/null; then \
+	  mkdir -p .bench-venv/node && cp bench/peers/package.json bench/peers/package-lock.json bench/peers/*.mjs .bench-venv/node/ && \
+	  npm ci --prefix .bench-venv/node --ignore-scripts --no-audit --no-fund --silent || echo 'npm could not get the parts of BullMQ: it is left out' >&2; fi
+	$(PY) -m bench.sending
 
 format: install-dev ## Put the code into its form
 	$(PY) -m ruff check --fix .

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy import func, select, update
 
 from bench.filled_clinic import fill, open_empty
-from db.follow_up import CarePlan, Reminder
+from db.follow_up import CarePlan, Reminder, Worker
 from db.states import Audience, ReminderState
 from scheduler.clinic import Clinic
 from scheduler.clock import SystemClock
@@ -48,13 +48,14 @@ def make_clinic(folder: Path, patients: int, database_url: str | None = None, ea
 def bring_due(clinic: Clinic, count: int) -> int:
     """Make that many reminders due now, one a patient, whatever they were before; how many there are."""
     now = SystemClock().now()
-    first = (
-        select(func.min(Reminder.id))
+    place = func.row_number().over(partition_by=Reminder.patient_id, order_by=Reminder.id).label("place")
+    ranked = (
+        select(Reminder.id, place)
         .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
         .where(Reminder.audience == Audience.PATIENT, CarePlan.status == "active")
-        .group_by(Reminder.patient_id)
-        .limit(count)
+        .subquery()
     )
+    first = select(ranked.c.id).where(ranked.c.place == 1).limit(count)
     with clinic.store.engine.execution_options(writes=True).begin() as connection:
         connection.execute(
             update(Reminder).where(Reminder.state == ReminderState.SCHEDULED).values(ready_at=now + timedelta(days=9))
@@ -78,6 +79,8 @@ def bring_due(clinic: Clinic, count: int) -> int:
         connection.execute(update(Reminder).where(Reminder.expires_at < now).values(expires_at=now + timedelta(days=2)))
         planned = {"planned_with": clinic.fingerprint, "planned_at": now - timedelta(hours=1)}
         connection.execute(update(CarePlan).values(**planned))
+        # Its process has only just ended: a clinic that lay still for days asks a person before anything leaves.
+        connection.execute(update(Worker).values(heartbeat_at=now, stopped_at=now))
     return done.rowcount
 
 

@@ -60,6 +60,11 @@ class PostgresServer:
         """The address of a database as our settings take it."""
         return f"postgresql+psycopg://{SUPERUSER}@/{database}?host={self.folder}"
 
+    @property
+    def pid(self) -> int | None:
+        """The process that all others of this server come from."""
+        return self._server.pid if self._server is not None else None
+
     def run(self, statement: str) -> None:
         """Run one statement outside a transaction, like CREATE DATABASE."""
         with psycopg.connect(f"host={self.folder} user={SUPERUSER} dbname=postgres", autocommit=True) as connection:

@@ -47,7 +47,7 @@ def test_no_file_names_a_folder_of_one_machine_or_a_package_index() -> None:
 
 
 def test_the_locks_hold_hashes_and_no_address() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-dev.lock", "bench/peers/requirements.lock"):
         content = _text(name)
         assert "://" not in content
         assert "--index" not in content

@@ -31,6 +31,7 @@ ALONE = {
     "apscheduler": {"scheduler/ticker.py"},
     "smtplib": set(),
 }
+PEERS = ("bench", "peers")  # other senders in an environment of their own: they may use what ours must not
 ENVIRONMENT = {"os.environ", "os.environb", "os.getenv", "os.putenv"}
 WALL_CLOCK = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
 WALL_CLOCK_FILES = {"scheduler/clock.py", "db/types.py"}  # the latter: the time in an id
@@ -48,6 +49,13 @@ def test_imports_run_one_way() -> None:
         if name.split(".")[0] in OURS - MAY_IMPORT.get(path.parts[0], set())
     ]
     assert wrong == []
+
+
+def test_the_peers_of_the_bench_are_alone() -> None:
+    found = {name for path in sources() if path.parts[:2] == PEERS for name in imports(path)}
+    assert "huey.SqliteHuey" in found
+    ours = {name for name in found if name.split(".")[0] in {*OURS, "bench"}}
+    assert {name for name in ours if not name.startswith("bench.peers.")} == set()
 
 
 def test_the_pure_files_know_the_standard_library_the_states_and_each_other() -> None:
@@ -79,7 +87,7 @@ def test_one_file_alone_imports(module: str) -> None:
     found = {
         path.as_posix()
         for path in (python_files() if module == "smtplib" else sources())
-        if any(name.split(".")[0] == module for name in imports(path))
+        if path.parts[:2] != PEERS and any(name.split(".")[0] == module for name in imports(path))
     }
     assert found <= ALONE[module]
 
