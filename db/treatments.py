@@ -213,13 +213,13 @@ def resolve_adverse_events(session: Session, treatment_id: UUID, resolved_by: Ma
         row.resolved_by_event_id = resolved_by.get(row.reported_by_event_id)
 
 
-def list_open_adverse_events(session: Session, treatment_id: UUID) -> list[AdverseEvent]:
-    """Complications of a treatment that were neither resolved nor taken back, by onset."""
+def list_open_adverse_events(session: Session, treatment_ids: Sequence[UUID]) -> list[AdverseEvent]:
+    """Complications of treatments that were neither resolved nor taken back, by onset."""
     taken_back = select(CareEventRetraction.event_id).where(
         CareEventRetraction.event_id == AdverseEvent.reported_by_event_id
     )
     query = select(AdverseEvent).where(
-        AdverseEvent.treatment_id == treatment_id, AdverseEvent.resolved_by_event_id.is_(None), ~taken_back.exists()
+        AdverseEvent.treatment_id.in_(treatment_ids), AdverseEvent.resolved_by_event_id.is_(None), ~taken_back.exists()
     )
     return list(session.scalars(query.order_by(AdverseEvent.onset_at)))
 

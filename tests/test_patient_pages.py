@@ -84,6 +84,22 @@ async def test_her_page_says_who_she_is_and_what_forbids_what_the_worst_first(wo
     assert work.trail()[-1] == ("patient.viewed", str(amina), amina, ["timeline"])
 
 
+async def test_a_treatment_s_plan_stands_on_the_patient_s_page_as_on_its_own(work: AtWork) -> None:
+    amina = work.desk.enter(AMINA)
+    treatment_id = work.desk.treat(amina).treatment_id
+    for kind, stands in (
+        (K.COMPLICATION, "■ The plan is paused"),
+        (K.COMPLICATION_RESOLVED, "● The plan runs"),
+        (K.HOLD, "■ The plan is on hold"),
+        (K.STOP, "○ The plan has ended"),
+    ):
+        work.desk.event(treatment_id, kind)
+        work.desk.tick()
+        for page in (f"/patients/{amina}", f"/treatments/{treatment_id}"):
+            assert stands in await seen(work.dana, page), (kind, page)
+    assert "The plan has ended" in await seen(work.dana, f"/patients/{amina}/print")
+
+
 async def test_her_time_line_tells_everything_and_each_filter_its_part(work: AtWork) -> None:
     desk = work.desk
     carmen = desk.enter(CARMEN, phone="020 7946 0103", call_safe="yes")
@@ -96,7 +112,7 @@ async def test_her_time_line_tells_everything_and_each_filter_its_part(work: AtW
     page = await seen(work.dana, f"/patients/{carmen}")
     for told in (
         "Carmencita (Carmen) Ibarra-Soto",
-        "A course today 09:30 · Dr Novak plan runs ■ not signed",
+        "A course today 09:30 · Dr Novak ● The plan runs ■ not signed",
         "today 17:00 · “After your visit” · will be tried again: the mail server said: not yet",
         "Try 1 today 18:00: the mail server said: not yet (451)",
         "Two-week review booked for Tuesday 8 December 14:00 · nurse Change Take back",

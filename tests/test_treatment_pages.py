@@ -304,6 +304,27 @@ async def test_a_complication_and_a_call_stand_in_red_until_they_are_over(work: 
     assert "“After your visit” · cancelled: the patient has died" in await seen(work.rosa, page)
 
 
+async def test_another_complication_can_be_reported_while_one_is_open_and_one_end_ends_all(work: AtWork) -> None:
+    _, page = treated(work)
+    for words_, note in (("Report a complication", "Fever."), ("Report another complication", "Double vision.")):
+        assert words_ in await seen(work.rosa, page)
+        data = {"kind": "complication", "note": note, "back": page}
+        assert place(await work.rosa.post(f"{page}/events", data)).startswith(page)
+        work.desk.tick()
+    told = await seen(work.dana, page)
+    assert "2 complications are open: the plan's messages are paused" in told
+    assert "09:00 · Fever. Since today" in told
+    assert "· Double vision." in told
+    today = await seen(work.dana, "/today")
+    assert today.count("complication since today") == 2
+    assert "All are resolved: go on" in told
+    await work.dana.post(f"{page}/events", {"kind": "complication_resolved", "note": "", "back": page})
+    told = await seen(work.dana, page)
+    assert "The plan runs" in told
+    assert "are open" not in told
+    assert "complication since" not in (await seen(work.dana, "/today")).partition("Done today")[0]
+
+
 async def test_the_lines_of_a_plan_stand_in_the_order_of_the_times_they_tell(work: AtWork) -> None:
     _, page = treated(work)
     row = max(work.desk.rows(id_of(page)), key=lambda row: row.due_at)

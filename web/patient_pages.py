@@ -12,7 +12,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
+from db import care_plans as stored_plans
 from db import patients as stored
+from db import treatments as stored_treatments
 from db.records import Patient, PatientStop
 from db.states import AddressState, CallSafe, CarePlanStatus, EventKind, Level, StopReason, Topic, TreatmentStatus
 from scheduler import contacts, patients
@@ -27,6 +29,7 @@ from web.entry_form import LABELS as ENTRY_LABELS
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
+from web.plan_standing import standing
 from web.plots import plot_pain
 from web.seen import note_view
 from web.timeline_words import Entry, stop_words, tell, tell_message
@@ -231,7 +234,7 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "flags": _flags(session, line, me.may(Right.RECORD)),
             "stopped": (in_force := _stop_in_force(line)) is not None,
             "may_permit": in_force is not None and _may_permit(in_force, me),
-            "treatments": _treatments(line, say),
+            "treatments": _treatments(session, line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
             "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
         }
@@ -292,24 +295,20 @@ def _flags(session: Session, line: Timeline, reads_record: bool) -> list[tuple[s
     return sorted(found, key=lambda flag: order[flag[0]])
 
 
-def _treatments(line: Timeline, say: Say) -> list[dict[str, Any]]:
+def _treatments(session: Session, line: Timeline, say: Say) -> list[dict[str, Any]]:
     rows = []
+    paused = {row.treatment_id for row in stored_treatments.list_open_adverse_events(session, list(line.plans))}
+    reviews = stored_plans.list_reviews(session, [plan.id for plan in line.plans.values()])
+    state: tuple[str, str] | None
     for treatment in line.treatments:
         version = line.contents[treatment.id][-1]
         plan = line.plans.get(treatment.id)
         if treatment.status is TreatmentStatus.CANCELLED:
-            state = "belongs to another patient" if treatment.reassigned_to_id else "cancelled"
+            state = ("quiet", "belongs to another patient" if treatment.reassigned_to_id else "cancelled")
+        elif plan is None:
+            state = None
         else:
-            state = (
-                {
-                    CarePlanStatus.ACTIVE: "plan runs",
-                    CarePlanStatus.ON_HOLD: "plan on hold",
-                    CarePlanStatus.COMPLETED: "plan completed",
-                    CarePlanStatus.REVOKED: "plan ended",
-                }[plan.status]
-                if plan
-                else ""
-            )
+            state = standing(plan, [row for row in reviews if row.care_plan_id == plan.id], treatment.id in paused)
         rows.append(
             {
                 "id": treatment.id,

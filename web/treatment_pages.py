@@ -32,6 +32,7 @@ from web.entry_form import REPLACES, in_page_words
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
+from web.plan_standing import standing
 from web.plots import plot_plan
 from web.seen import note_view
 from web.timeline_words import event_fields, message_words, tell_message
@@ -39,24 +40,6 @@ from web.times import Say
 from web.today_lines import review_name
 
 REASSIGN_LABELS: Final = {"reason": "What happened", "replaces": "The running plan", "age_override": "Age"}
-_STATUS: Final = {
-    CarePlanStatus.ACTIVE: ("green", "The plan runs"),
-    CarePlanStatus.ON_HOLD: ("amber", "The plan is on hold"),
-    CarePlanStatus.COMPLETED: ("quiet", "The plan is completed"),
-    CarePlanStatus.REVOKED: ("quiet", "The plan has ended"),
-}
-
-
-def _status(plan: CarePlan, expects_review: bool, paused: bool) -> tuple[str, str]:
-    """How the plan stands: one whose messages are all done is not over while a review is still to come.
-
-    `paused`: a complication is open, so what would run waits.
-    """
-    if plan.status is CarePlanStatus.ACTIVE and paused:
-        return "amber", "The plan is paused"
-    if plan.status is CarePlanStatus.COMPLETED and expects_review:
-        return "quiet", "Its messages are done; a review is still to come"
-    return _STATUS[plan.status]
 
 
 class MoveForm(FormModel):
@@ -99,7 +82,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
         course = follow(facts)
         reviews = {row.key: row for row in stored_plans.list_reviews(session, [plan.id])}
         undo_until = entry_undo.can_undo(clinic, session, treatment_id)
-        trouble = stored.list_open_adverse_events(session, treatment_id) if course.complication else []
+        trouble = stored.list_open_adverse_events(session, [treatment_id]) if course.complication else []
         shown = {
             "treatment": treatment,
             "who": person(patient, say.today),
@@ -111,7 +94,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "approved": shelved.approved,
             "version": shelved.protocol.version,
             "protocol_key": shelved.protocol.key,
-            "status": _status(plan, any(row.open for row in reviews.values()), course.complication),
+            "status": standing(plan, reviews.values(), course.complication),
             "cancelled": treatment.status is TreatmentStatus.CANCELLED,
             "moved_to": treatment.reassigned_to_id,
             "running": _runs(plan),
