@@ -6,7 +6,6 @@ Claiming and writing is `scheduler.claimer`, when to look is the ticker's; marks
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -90,6 +89,7 @@ class Dispatcher:
         self._fresh = fresh
         self._claimer = Claimer(clinic, worker_id)
         self._queue: asyncio.Queue[Ready] = asyncio.Queue()
+        self._free = 0  # connections that wait for a message
         self._in_hand = 0  # claimed and written, and not yet done with
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -179,8 +179,7 @@ class Dispatcher:
         line = _Line(self._make_carrier())
         try:
             while True:
-                ready = line.following or await self._queue.get()
-                self._low.set()
+                ready = line.following or await self._next()
                 line.following = None
                 try:
                     await self._send(line, ready)
@@ -193,6 +192,14 @@ class Dispatcher:
             if line.following is not None:
                 await self._give_back(line.following.claim)
             await line.carrier.close()
+
+    async def _next(self) -> Ready:
+        self._free += 1
+        try:
+            return await self._queue.get()
+        finally:
+            self._free -= 1
+            self._low.set()
 
     async def _send(self, line: "_Line", ready: Ready) -> None:
         """1 connect · 2 envelope · 3 mark, durable before the first content byte · 4 content · 5 record."""
@@ -240,10 +247,12 @@ class Dispatcher:
         return verdict
 
     def _look_ahead(self, line: "_Line") -> None:
-        """Take the next message too where its envelope may travel with the end of this one."""
-        if line.carrier.takes_groups and not self._stopping and self.circuit.closed_until is None:
-            with suppress(asyncio.QueueEmpty):
-                line.following = self._queue.get_nowait()
+        """Take the next message too where its envelope may travel with the end of this one, and no connection is free
+        to take it at once: it would wait for this one's answer."""
+        wanted = self._queue.qsize() > self._free and not self._stopping and self.circuit.closed_until is None
+        if wanted and line.carrier.takes_groups:
+            line.following = self._queue.get_nowait()
+            self._low.set()
 
     def _record(self, ready: Ready, number: int | None, verdict: Verdict) -> None:
         """Let the outcome be written; the message is done with once that is durable. Its next mark is written after."""
