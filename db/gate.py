@@ -81,6 +81,8 @@ class VitalRow:
 
     gate_state: GateState
     gate_reason: str | None
+    gate_changed_at: datetime
+    gate_changed_by: str
     heartbeat_at: datetime | None
     stopped_at: datetime | None
     swept_at: datetime | None
@@ -113,6 +115,8 @@ def read_vitals(session: Session, now: datetime) -> VitalRow:
         select(
             Gate.state,
             Gate.reason,
+            Gate.changed_at,
+            Gate.changed_by,
             Worker.heartbeat_at,
             Worker.stopped_at,
             Worker.swept_at,

@@ -26,6 +26,8 @@ class Vitals:
     swept_at: datetime | None
     gate_open: bool
     gate_reason: str | None
+    gate_changed_at: datetime
+    gate_changed_by: str
     to_folder: bool
     alarm: str | None = None  # what a sending process must tell staff: its mail server, most of all
     loop_lag_ms: int | None = None  # the longest that its event loop was kept waiting in the last minute
@@ -80,6 +82,8 @@ def feel_pulse(session: Session, clinic: Clinic) -> Vitals:
         swept_at=found.swept_at,
         gate_open=found.gate_state is GateState.OPEN,
         gate_reason=found.gate_reason,
+        gate_changed_at=found.gate_changed_at,
+        gate_changed_by=found.gate_changed_by,
         to_folder=clinic.settings.smtp_host is None,
         alarm=found.alarm,
         loop_lag_ms=found.loop_lag_ms,

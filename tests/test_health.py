@@ -126,7 +126,7 @@ async def test_the_pulse_says_whether_messages_leave(mailing: Clinic, clock: Fas
     assert "no sending process is running" in nobody
     assert sends.startswith("green")
     assert "next message today 10:00" in sends
-    assert stopped.startswith("amber")
+    assert stopped.startswith("red")
     assert "Sending is stopped: restored &lt;from&gt; a backup" in stopped
     assert late.startswith("red")
     assert "the oldest message has waited 1 hour" in late

@@ -293,6 +293,14 @@ async def test_all_sending_is_stopped_with_a_reason_and_released(work: AtWork) -
     assert place(await work.dana.post("/sending/stop", {"reason": "Wrong text."})) == "/today?done=stopped"
     assert "Reason: Wrong text." in await seen(work.dana, "/sending")
     assert "Sending is stopped: none of these leaves until it is released." in await seen(work.dana, "/today")
+    loud = (
+        "Sending is stopped: nothing leaves to anybody until it is released. Stopped by Dana, today 09:00: Wrong text."
+    )
+    for path in ("/today", "/patients", "/account"):
+        assert f"▲ {loud} Look, and release sending" in await seen(work.dana, path), path
+    desk_page = await seen(work.rosa, "/patients")
+    assert loud in desk_page
+    assert "release sending" not in desk_page  # it is not hers to do
     assert place(await work.dana.post("/sending/release")) == "/today?done=released"
     assert "Stop all sending" in await seen(work.dana, "/sending")
-    assert "none of these leaves" not in await seen(work.dana, "/today")
+    assert "Sending is stopped" not in await seen(work.dana, "/today")

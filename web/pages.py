@@ -111,6 +111,14 @@ class Frame:
         return self.clinic.settings.smtp_host is None
 
     @property
+    def stopped(self) -> str | None:
+        """By whom, since when and why nothing leaves, while the gate is closed."""
+        found = self.pulse.stopped if self.me is not None else None
+        if found is None:
+            return None
+        return f"by {self.say.who(found.by)}, {self.say.when(found.at)}" + (f": {found.why}" if found.why else "")
+
+    @property
     def links(self) -> list[tuple[str, str, bool]]:
         """Where she can go: address, words, whether she is there."""
         return self._links(_NAVIGATION)

@@ -4,6 +4,7 @@ How health is judged is in `scheduler.health`.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -14,13 +15,27 @@ from web import times
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Since when the gate is closed, who closed it, and why."""
+
+    at: datetime
+    by: str
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Pulse:
-    """`level` is `green`, `amber` or `red`; the words say the same without colour. `is_open`: the gate is."""
+    """`level` is `green`, `amber` or `red`; the words say the same without colour. `stopped`: by whom, if so."""
 
     level: str
     word: str
     details: tuple[str, ...]
-    is_open: bool
+    stopped: Stopped | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gate is."""
+        return self.stopped is None
 
 
 def read_pulse(clinic: Clinic) -> Pulse:
@@ -33,23 +48,26 @@ def read_pulse(clinic: Clinic) -> Pulse:
 def in_words(vitals: Vitals, zone: str) -> Pulse:
     """Vitals as a line: what is worst first, then when was looked and what comes next."""
     details = tuple(_details(vitals, zone))
+    stopped = None
+    if not vitals.gate_open:
+        stopped = Stopped(vitals.gate_changed_at, vitals.gate_changed_by, vitals.gate_reason)
     if not vitals.whole:
         told = ["tell whoever looks after Aftercare: aftercare check says what"]
         told += [] if vitals.gate_open else [f"sending is stopped: {vitals.gate_reason}"]
-        return Pulse("red", "The record is not whole", (*told, *details), vitals.gate_open)
-    if not vitals.gate_open:
-        stopped = f"stopped: {vitals.gate_reason}" if vitals.gate_reason else "stopped"
+        return Pulse("red", "The record is not whole", (*told, *details), stopped)
+    if stopped is not None:
+        why = f"stopped: {stopped.why}" if stopped.why else "stopped"
         silent = () if vitals.alive else ("no sending process is running",)
-        return Pulse("amber" if vitals.alive else "red", f"Sending is {stopped}", (*silent, *details), False)
+        return Pulse("red", f"Sending is {why}", (*silent, *details), stopped)
     if not vitals.alive:
-        return Pulse("red", "Nothing is being sent: no sending process is running", details, True)
+        return Pulse("red", "Nothing is being sent: no sending process is running", details)
     if vitals.alarm is not None:
-        return Pulse("red", vitals.alarm.rstrip("."), details, True)
+        return Pulse("red", vitals.alarm.rstrip("."), details)
     if vitals.stalled:
-        return Pulse("red", "Messages are late", details, True)
+        return Pulse("red", "Messages are late", details)
     if vitals.to_folder:
-        return Pulse("amber", "Writing to the folder", details, True)
-    return Pulse("green", "Sending", details, True)
+        return Pulse("amber", "Writing to the folder", details)
+    return Pulse("green", "Sending", details)
 
 
 def pulse_fragment(request: Request) -> HTMLResponse:
