@@ -41,13 +41,14 @@ check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-bench: install-dev ## Measure our sending side by side with other senders; about five minutes
+bench: install-dev ## Measure our sending side by side with other senders, then our other figures; about five minutes
 	@[ -x .bench-venv/bin/python ] || $(PYTHON) -m venv .bench-venv
 	@.bench-venv/bin/python -m pip install --quiet --no-input --disable-pip-version-check --only-binary :all: --require-hashes -r bench/peers/requirements.lock
 	@if command -v npm > /dev/null && command -v node > /dev/null; then \
 	  mkdir -p .bench-venv/node && cp bench/peers/package.json bench/peers/package-lock.json bench/peers/*.mjs .bench-venv/node/ && \
 	  npm ci --prefix .bench-venv/node --ignore-scripts --no-audit --no-fund --silent || echo 'npm could not get the parts of BullMQ: it is left out' >&2; fi
 	$(PY) -m bench.sending
+	$(PY) -m bench.figures
 
 format: install-dev ## Put the code into its form
 	$(PY) -m ruff check --fix .
