@@ -48,7 +48,11 @@ def make_clinic(folder: Path, patients: int, database_url: str | None = None, ea
 def bring_due(clinic: Clinic, count: int) -> int:
     """Make that many reminders due now, one a patient, whatever they were before; how many there are."""
     now = SystemClock().now()
-    place = func.row_number().over(partition_by=Reminder.patient_id, order_by=Reminder.id).label("place")
+    place = (
+        func.row_number()
+        .over(partition_by=Reminder.patient_id, order_by=(Reminder.occurrence, Reminder.id))
+        .label("place")
+    )
     ranked = (
         select(Reminder.id, place)
         .join(CarePlan, CarePlan.id == Reminder.care_plan_id)
