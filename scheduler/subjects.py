@@ -27,12 +27,26 @@ UNKNOWN: Final = "…"
 
 
 def title_of(
-    shelf: Shelf, protocol: Protocol, step: Step, language: str, occurrence: int = 1, basis: str | None = None
+    shelf: Shelf, protocol: Protocol, step: Step, language: str, occurrence: int | None = None, basis: str | None = None
 ) -> str:
     """The subject of a step's mail, or the words of a line for staff. `basis` is the reminder's: it names the visit.
 
-    What only the finished mail knows is shown as `…`.
+    What only the finished mail knows is shown as `…`. Without `occurrence` the step is meant, and no one message of it;
+    with it the review is named of which the subject says nothing, or two lines of a plan would look alike.
     """
+    return _subject_of(shelf, protocol, step, language, occurrence or 1, basis) + _review_of(protocol, step, occurrence)
+
+
+def _review_of(protocol: Protocol, step: Step, occurrence: int | None) -> str:
+    """` (two-week review)`, for one message of a step that is there once for each review."""
+    told = step.anchor is Anchor.REVIEW_BOOKED or len(protocol.reviews) < 2
+    if occurrence is None or told or step.review is not None or not step.concerns_reviews:
+        return ""
+    place = min(occurrence, len(protocol.reviews)) - 1
+    return f" ({protocol.reviews[place].key.replace('_', ' ')} review)"
+
+
+def _subject_of(shelf: Shelf, protocol: Protocol, step: Step, language: str, occurrence: int, basis: str | None) -> str:
     if step.audience is Audience.STAFF:
         return staff_line(step.template)
     texts = shelf.find_message(protocol, step.template, language, "general", approved_only=False)
@@ -48,7 +62,7 @@ def title_of_row(shelf: Shelf, plan: CarePlan, row: Reminder | PlanQuestion, lan
     """What a stored reminder's message is called; its text's key when its step is gone from a draft."""
     protocol = shelf.get(plan.protocol_version_id).protocol
     step = next((step for step in protocol.steps if step.key == row.step), None)
-    if isinstance(row, Reminder) and row.audience is Audience.STAFF:
+    if step is None and isinstance(row, Reminder) and row.audience is Audience.STAFF:
         return staff_line(row.template)
     if step is None:
         return row.template.replace("_", " ") if isinstance(row, Reminder) else row.step

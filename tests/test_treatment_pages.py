@@ -18,6 +18,18 @@ TRAIL = frozenset({"audit_events", "audit_head"})
 RECORDED = COURSE.replace('label = "Lot"\ntype = "text"\n', 'label = "Lot"\ntype = "text"\nrequired = true\n')
 SHORT = COURSE.partition("[[step]]")[0].replace('"course"', '"short"') + "[[step]]" + COURSE.split("[[step]]")[1]
 
+CHOOSING = """
+[[step]]
+key = "choose-a-time"
+kind = "review"
+template = "choose_a_time"
+anchor = "review_due"
+offset = "-P5D"
+at = "10:00"
+expires_after = "P5D"
+when = "review_unbooked"
+"""
+
 
 @pytest.fixture
 def work(sqlite_desk: Desk) -> AtWork:
@@ -323,6 +335,26 @@ async def test_another_complication_can_be_reported_while_one_is_open_and_one_en
     assert "The plan runs" in told
     assert "are open" not in told
     assert "complication since" not in (await seen(work.dana, "/today")).partition("Done today")[0]
+
+
+async def test_messages_that_are_there_once_for_each_review_say_for_which(work: AtWork) -> None:
+    work.desk.write_protocol(SHORT + CHOOSING, "short")
+    work.desk.approve_unseen()
+    amina = work.desk.enter(AMINA)
+    page = f"/treatments/{work.desk.treat(amina, '2026-11-23T08:30', 'short').treatment_id}"
+    beatrix = str(work.desk.enter(BEATRIX))
+    entry = {
+        "entry_id": str(new_id()),
+        "patient_id": beatrix,
+        "protocol": "short",
+        "date": "2026-11-23",
+        "time": "08:30",
+    }
+    preview = words(await work.rosa.post("/treatments/new/plan", entry))
+    for told in (await seen(work.rosa, page), await seen(work.rosa, f"/patients/{amina}"), preview):
+        for review in ("two-week", "six-week"):
+            assert f"“Please choose a time ({review} review)”" in told, review
+    assert "review)" not in await seen(work.dana, "/protocols/short")  # the step itself is for all of them
 
 
 async def test_the_lines_of_a_plan_stand_in_the_order_of_the_times_they_tell(work: AtWork) -> None:
