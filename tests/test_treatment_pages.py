@@ -337,6 +337,17 @@ async def test_another_complication_can_be_reported_while_one_is_open_and_one_en
     assert "complication since" not in (await seen(work.dana, "/today")).partition("Done today")[0]
 
 
+async def test_only_the_next_review_and_those_whose_time_has_come_can_be_written_down(
+    work: AtWork,
+) -> None:
+    _, page = treated(work)
+    told = await seen(work.dana, page)
+    assert told.count("Held: write it down") == 1
+    assert "six-week · to book: due Monday 4 January 2027 Book" in told
+    work.desk.tick(days=42)
+    assert (await seen(work.dana, page)).count("Held: write it down") == 2
+
+
 async def test_messages_that_are_there_once_for_each_review_say_for_which(work: AtWork) -> None:
     work.desk.write_protocol(SHORT + CHOOSING, "short")
     work.desk.approve_unseen()

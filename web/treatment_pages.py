@@ -102,7 +102,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "undo_until": say.time(undo_until) if undo_until else None,
             "lines": [tell_message(message, say) for message in messages],
             "plot": plot_plan([_mark(message, say) for message in messages], say.today),
-            "reviews": [_review(rule.key, reviews.get(rule.key), say, plan) for rule in shelved.protocol.reviews],
+            "reviews": _reviews([rule.key for rule in shelved.protocol.reviews], reviews, say, plan),
             "phases": _phases(shelved.protocol, course, say),
             "complications": [(say.when(row.onset_at), event_fields(row.fields)) for row in trouble],
             "expects_review": any(row.open for row in reviews.values()),
@@ -224,6 +224,15 @@ def _mark(message: Message, say: Say) -> tuple[Any, str, str, bool]:
     return day, level, f"{say.on(day)}: {words}", message.is_ahead
 
 
+def _reviews(keys: list[str], rows: Mapping[str, Review], say: Say, plan: CarePlan) -> list[dict[str, Any]]:
+    """The reviews; that one was held is asked of the next, and of those whose time has come."""
+    shown = [_review(key, rows.get(key), say, plan) for key in keys]
+    following = next((review["key"] for review in shown if review["open"]), None)
+    for review in shown:
+        review["asked"] = review["passed"] or ((review["come"] or review["key"] == following) and not review["booked"])
+    return shown
+
+
 def _review(key: str, row: Review | None, say: Say, plan: CarePlan) -> dict[str, Any]:
     words, level = "", "quiet"
     if row is not None:
@@ -244,6 +253,7 @@ def _review(key: str, row: Review | None, say: Say, plan: CarePlan) -> dict[str,
         "level": level,
         "booked": row is not None and row.status is ReviewStatus.BOOKED,
         "open": row is not None and (row.open or (_runs(plan) and row.status is not ReviewStatus.COMPLETED)),
+        "come": row is not None and row.due_on <= say.today,
         "passed": row is not None and row.visit_at is not None and row.visit_at <= say.now,
     }
 
