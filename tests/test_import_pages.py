@@ -86,6 +86,15 @@ def batches(desk: Desk) -> list[ImportBatch]:
     return imports.list_batches(desk.clinic)
 
 
+async def test_an_import_of_patients_only_speaks_of_no_plan(dana: Browser) -> None:
+    form = kept(await look(dana, content(ROWS[2])), "/import/enter")
+    path = await finished(dana, await dana.post("/import/enter", form))
+    assert path.endswith("?done=imported-people")
+    told = (await dana.get(path)).text
+    assert "patients only, without a plan" in told
+    assert "is held" not in told
+
+
 async def test_a_dry_run_is_a_table_and_enters_nothing(sqlite_desk: Desk, dana: Browser) -> None:
     shown = (await look(dana, content(*ROWS))).text
     for told in (

@@ -140,7 +140,7 @@ def enter(request: Request) -> Response:
         )
         if report.batch_id is None:
             return Told("Nothing was entered", ["All of the file is in the record already."], "/import")
-        return f"/import/{report.batch_id}?done=imported"
+        return f"/import/{report.batch_id}?done={'imported' if report.treatments else 'imported-people'}"
 
     return start(request, "Entering the file", run, "/import")
 

@@ -43,6 +43,7 @@ _DONE: Final = {
     "undone": "Undone. It stays readable in the record.",
     "address-confirmed": "The address is confirmed. What waited for it follows.",
     "imported": "Entered. Every plan is held: nothing leaves until the import is released.",
+    "imported-people": "Entered: patients only, without a plan. Nothing of this import is sent.",
     "import-released": "Released. Every message leaves at its own time from now on.",
     "import-undone": "The import is undone.",
     "file-forgotten": "The file is forgotten. Nothing was entered.",
