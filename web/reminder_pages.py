@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
 from db import board as stored
-from db import marks, sends
+from db import marks, reminders, sends
 from db import patients as stored_patients
 from db import worklist as people_of
 from db.board import BoardFilter
@@ -226,6 +226,10 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
         )
         rows = stored.list_board(session, wanted, PAGE + 1, _after(after))
         counts = stored.count_board(session, since, until)
+        whenever = {  # as their tabs show them
+            "held": sum(reminders.count_by_reason(session, _S.HELD).values()),
+            "unsent": sum(reminders.count_unsettled(session, state) for state in (_S.FAILED, _S.MISSED)),
+        }
         shelf = clinic.library.shelf(session)
         people = people_of.open_patients(session, [row.patient_id for row, _ in rows])
         lines = []
@@ -252,7 +256,7 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
         request,
         "reminder/board.html",
         lines=lines,
-        tabs=[(each.key, each.words, _count(each.states, counts)) for each in TABS],
+        tabs=[(each.key, each.words, whenever.get(each.key, _count(each.states, counts))) for each in TABS],
         show=tab.key,
         reason=why,
         reasons=sorted(
