@@ -233,7 +233,7 @@ def erase(context: typer.Context, patient_id: str, yes: Yes = False, by: By = No
         patients.get(session, named)
     confirm("Erase everything about this patient? Nobody can bring it back.", yes)
     erasure.erase(clinic, actor(by), named)
-    print_line("Erased. Ids, dates and counts stay; a restored backup erases her again.")
+    print_line("Erased. Ids, dates and counts stay; a restored backup is erased again.")
 
 
 def _summary(session: Session, patient: Patient) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class _Meeting:
             self.people.skipped += 1
             return None, True
         if same:
-            self.people.wrong(row.line, f"given_name: {len(same)} patients fit; give her record_number")
+            self.people.wrong(row.line, f"given_name: {len(same)} patients fit; give the record_number")
             return None, True
         return self._unnumbered(row, [person for person, _ in alike]), False
 
@@ -137,7 +137,7 @@ class _Meeting:
         except InvalidInput:
             people.wrong(
                 row.line,
-                "protocol: she has a running plan of it, and the protocol asks what becomes of that one; "
+                "protocol: the patient has a running plan of it, and the protocol asks what becomes of that one; "
                 "enter this treatment by hand",
             )
             return
@@ -153,13 +153,13 @@ class _Meeting:
         if namesakes and not (row.email or row.born):
             self.people.wrong(
                 row.line,
-                f"given_name: somebody of that name is {namesakes[0].where}, and nothing tells whether this is she; "
-                "give record_number, email or birth_date",
+                f"given_name: somebody of that name is {namesakes[0].where}, "
+                "and nothing tells whether this is the same person; give record_number, email or birth_date",
             )
             return None
         if not (row.email or row.name_parts):
             self.people.wrong(
-                row.line, "given_name: by so short a name she is not found again; give record_number or email"
+                row.line, "given_name: by so short a name nobody is found again; give record_number or email"
             )
             return None
         return self._new(row)

@@ -280,7 +280,7 @@ def _check(clinic: Clinic, entry: Entry, now: datetime, may_override_age: bool) 
         except InvalidInput as wrong:
             problems += wrong.problems
         if not (form.consent or "").strip():
-            problems.append("consent: say what she agreed to; none is an answer too")
+            problems.append("consent: say what the patient agreed to; none is an answer too")
     problems += _treatment_problems(clinic, entry, now, may_override_age)
     if entry.booked_at.strip():
         try:

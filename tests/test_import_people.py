@@ -178,7 +178,7 @@ def test_two_patients_who_both_fit_ask_for_the_record_number(sqlite_desk: Desk, 
     sqlite_desk.enter()
     sqlite_desk.enter(record_number="A-2")
     (problem,) = refused(sqlite_desk, tmp_path, BY_NAME, f"Amina,Farouk,amina@example.org,,{TREATED}")
-    assert problem == "line 2, given_name: 2 patients fit; give her record_number"
+    assert problem == "line 2, given_name: 2 patients fit; give the record_number"
 
 
 def test_times_far_off_and_treatments_cancelled_since_are_told(sqlite_desk: Desk, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ _LIBRARY: Final = {
     "protocol.retired": "retired a protocol",
     "template.written": "wrote a text",
     "template.approved": "approved a text",
-    "template.test_mailed": "sent a text to her own address",
+    "template.test_mailed": "sent a text to their own address",
     "plan.version_moved": "moved a plan to another version",
 }
 _STAFF: Final = {
