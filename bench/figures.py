@@ -1,6 +1,6 @@
 """Our figures beside speed: finding what is due, planning, start to ready, idle CPU, memory over a large record.
 
-    python -m bench.figures [--idle 60] [--large]
+    python -m bench.figures [--idle 60] [--stored 10000 1000000] [--large]
 
 `--large` adds ten million reminders, and sending 10,000 due over a million; it takes long. Speed is `bench.sending`.
 """
@@ -48,12 +48,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--idle", type=float, default=60.0, help="seconds to watch the idle service")
+    parser.add_argument("--stored", type=int, nargs="+", default=STORED, help="reminders among which the due are found")
     parser.add_argument("--large", action="store_true")
     wanted = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="aftercare-bench-") as place, PostgresServer() as server:
         folder = Path(place)
-        stored = (*STORED, STORED_LARGE) if wanted.large else STORED
+        stored = (*wanted.stored, STORED_LARGE) if wanted.large else wanted.stored
         console.print(due_table(folder, server, stored))
         made = Table("what", "figure", title="Our figures")
         for name, url in (("SQLite", None), ("PostgreSQL", server.create("plans"))):
