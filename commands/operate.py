@@ -48,6 +48,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         backed_up = find_last_backup(session)
     shown: dict[str, Any] = {
         "status": "ok" if found.ok else ("stalled" if found.vitals.stalled else "degraded"),
+        "causes": list(found.causes),
         "gate": "open" if found.vitals.gate_open else "closed",
         "gate_reason": found.vitals.gate_reason,
         "mail": "outbox folder" if found.vitals.to_folder else "mail server",
@@ -65,7 +66,13 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json(shown)
         return
-    print_fields(shown | {"counts": ", ".join(f"{count} {name}" for name, count in shown["counts"].items() if count)})
+    print_fields(
+        shown
+        | {
+            "causes": "; ".join(found.causes) or None,
+            "counts": ", ".join(f"{count} {name}" for name, count in shown["counts"].items() if count),
+        }
+    )
 
 
 @audit_app.command("list")

@@ -56,11 +56,24 @@ class Health:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing needs a person: alive, open, a mail server is set, nothing unknown or failed, the
-        record whole."""
+        """Whether nothing needs a person."""
+        return not self.causes
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        """All that needs a person, in words."""
         now = self.vitals
-        works = now.alive and now.gate_open and not now.stalled and not now.to_folder and now.alarm is None
-        return works and now.whole and not self.unknown and not self.failed
+        found = {
+            "no sending process is running": not now.alive,
+            "messages are late": now.alive and now.stalled,
+            "sending is stopped": not now.gate_open,
+            "no mail server is set: mails are written to the folder": now.to_folder,
+            (now.alarm or "").rstrip("."): now.alarm is not None,
+            "the record is not whole": not now.whole,
+            f"unknown whether they arrived: {self.unknown}": bool(self.unknown),
+            f"refused for good, and nobody has acted on it: {self.failed}": bool(self.failed),
+        }
+        return tuple(words for words, is_so in found.items() if is_so)
 
     @property
     def unknown(self) -> int:

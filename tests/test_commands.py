@@ -331,12 +331,16 @@ def test_the_gate_is_closed_and_opened(terminal: Terminal, treatment_id: str) ->
 def test_status_counts_what_there_is(terminal: Terminal, treatment_id: str) -> None:
     status = terminal.ok("status", "--json").json
     assert list(status) == [
-        "status", "gate", "gate_reason", "mail", "heartbeat_age_seconds", "swept_at", "oldest_due_seconds",
+        "status", "causes", "gate", "gate_reason", "mail", "heartbeat_age_seconds", "swept_at", "oldest_due_seconds",
         "next_ready_at", "unknown", "checked_at", "not_whole", "backed_up_at",
         "questions", "counts",
     ]  # fmt: skip
     assert sum(status["counts"].values()) == 3
     assert (status["mail"], status["unknown"], status["questions"]) == ("outbox folder", 0, 0)
+    folder = "no mail server is set: mails are written to the folder"
+    assert status["causes"] == ["no sending process is running", folder]
+    told = terminal.ok("status").lines
+    assert any(line.split(maxsplit=1) == ["causes", f"no sending process is running; {folder}"] for line in told)
 
 
 def test_check_finds_nothing_that_fails_in_a_new_clinic(terminal: Terminal) -> None:
