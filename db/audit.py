@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import Select, and_, insert, select, true, update
+from sqlalchemy import Select, and_, exists, insert, select, true, update
 from sqlalchemy.orm import Session
 
 from db.sealed import vault_of
@@ -134,6 +134,15 @@ def list_of_action(session: Session, action: str) -> list[AuditEvent]:
     """All events of an action that is rare, the first first."""
     query = select(AuditEvent).where(AuditEvent.action == action).order_by(AuditEvent.number)
     return list(session.scalars(query))
+
+
+def find_happened(session: Session, *actions: tuple[str, str | None]) -> list[bool]:
+    """Whether each action happened at all, about that subject where one is named: one query."""
+    asked = [
+        exists().where(AuditEvent.action == action, *([AuditEvent.subject_id == subject] if subject else []))
+        for action, subject in actions
+    ]
+    return [bool(answer) for answer in session.execute(select(*asked)).one()]
 
 
 def count_events(session: Session) -> int:

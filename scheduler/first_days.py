@@ -4,6 +4,7 @@ can say. The card of it stays on the day's list until it is empty.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.orm import Session
 
@@ -16,12 +17,20 @@ from scheduler.library import Shelf, ShelvedProtocol
 
 @dataclass(frozen=True, slots=True)
 class SetupLine:
-    """One thing to do: what, why, where. `mark` is set where a person says that it is done."""
+    """One thing to do: what, why, where. `mark` is set where a person says that it is done.
+
+    `example`: what the lines in `aftercare.toml` look like.
+    """
 
     words: str
     help: str
     path: str | None = None
     mark: SetupStep | None = None
+    example: tuple[str, ...] = ()
+
+
+_MAIL_SERVER: Final = ('smtp_host = "mail.example.org"', 'smtp_username = "clinic"', 'smtp_password = "…"')
+_CLINIC: Final = ('clinic_name = "Harbour Clinic"', 'clinic_phone = "020 7946 0999"', 'sender_name = "Harbour"')
 
 
 def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
@@ -29,24 +38,31 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
     settings = clinic.settings
     marks = accounts.list_setup_marks(session)
     shelf = clinic.library.shelf(session)
-    values = stored_library.list_texts(session)
+    newest = clinic.store.vault.ring.wrapping[-1].id
+    exported, backed_up = audit.find_happened(session, ("keys.exported", newest), ("backup.made", None))
     found = []
     if settings.smtp_host is None:
         found.append(
             SetupLine(
-                "Set a mail server", "Until then every mail is written to a folder and nobody receives it.", "/settings"
+                "Set a mail server",
+                "Until then every mail is written to a folder and nobody receives it. In aftercare.toml:",
+                "/settings",
+                example=_MAIL_SERVER,
             )
         )
     if settings.to_be_set:
         found.append(
             SetupLine(
                 "Say who the clinic is",
-                "Name, sender, telephone and hours stand in every mail: neutral, as patients know you.",
+                "Name, sender, telephone and hours stand in every mail: neutral, as patients know you. "
+                "In aftercare.toml:",
                 "/settings",
+                example=_CLINIC,
             )
         )
     approved = [shelved for shelved in shelf.protocols.values() if shelved.approved]
-    if not any(_has_its_texts(shelved, values) for shelved in _offered(shelf)):
+    # What is approved has its texts: approval refuses without.
+    if not any(shelved.approved for shelved in _offered(shelf)) and not _has_texts(session, shelf):
         found.append(
             SetupLine(
                 "Write the rest rule",
@@ -71,7 +87,7 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
                 SetupStep.TEST_MAIL_READ,
             )
         )
-    if SetupStep.KEYS_KEPT not in marks:
+    if SetupStep.KEYS_KEPT not in marks and not exported:
         found.append(
             SetupLine(
                 "Make the recovery key, and keep it elsewhere",
@@ -80,7 +96,7 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
                 SetupStep.KEYS_KEPT,
             )
         )
-    if SetupStep.BACKUP_KEPT not in marks:
+    if SetupStep.BACKUP_KEPT not in marks and not backed_up:
         found.append(
             SetupLine(
                 "Make a backup, and keep it elsewhere",
@@ -114,6 +130,11 @@ def mark(clinic: Clinic, actor: str, step: SetupStep) -> None:
 
 def _offered(shelf: Shelf) -> list[ShelvedProtocol]:
     return [shelved for shelved in shelf.protocols.values() if shelved.protocol.key not in shelf.retired]
+
+
+def _has_texts(session: Session, shelf: Shelf) -> bool:
+    values = stored_library.list_texts(session)
+    return any(_has_its_texts(shelved, values) for shelved in _offered(shelf))
 
 
 def _has_its_texts(shelved: ShelvedProtocol, values: dict[str, dict[str, str]]) -> bool:

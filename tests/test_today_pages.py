@@ -286,6 +286,22 @@ async def test_the_card_of_the_first_days_goes_line_by_line(work: AtWork) -> Non
     ]
 
 
+async def test_the_recovery_key_and_the_backup_tick_themselves_when_they_were_made(work: AtWork) -> None:
+    boss = work.come("max", Role.MANAGER)
+    page = await seen(boss, "/today")
+    assert 'smtp_host = "mail.example.org"' in page
+    newest = work.desk.store.vault.ring.wrapping[-1].id
+    for action, subject, words_ in (
+        ("keys.exported", "an-older-key", None),
+        ("keys.exported", newest, "Make the recovery key"),
+        ("backup.made", None, "Make a backup"),
+    ):
+        assert words_ is None or words_ in await seen(boss, "/today")
+        with work.desk.store.write(STAFF, work.desk.clock.now()) as session:
+            audit.record(session, action, "keys", subject)
+        assert words_ is None or words_ not in await seen(boss, "/today")
+
+
 async def test_all_sending_is_stopped_with_a_reason_and_released(work: AtWork) -> None:
     treated(work)
     assert (await work.rosa.post("/sending/stop", {"reason": "Fire."})).status_code == 403
