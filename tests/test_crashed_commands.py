@@ -36,7 +36,7 @@ def test_a_killed_command_leaves_the_record_as_before_or_as_after_on_postgresql(
 
 
 def test_every_point_of_a_command_has_its_kill() -> None:
-    elsewhere = {"in_restore", "in_move"}  # tests/test_backup.py, tests/test_record_move.py
+    elsewhere = {"in_restore", "in_move", "in_render"}  # test_backup.py, test_record_move.py, test_poison.py
     of_commands = {name for name in kill_points.NAMES if name.startswith(("in_", "plan_"))} - {"in_quit"}
     assert of_commands - elsewhere == {*POINTS} == {*ON_SQLITE, *ON_POSTGRESQL}
 

@@ -21,7 +21,7 @@ NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 # Ways on, answers to programs, parts of pages, files.
 NO_PAGES = (
     *("/", "/health", "/pulse", "/today/lists", "/static/{digest}/{name}"),
-    *("/import/columns", "/import/check", "/outbox/{name}/html"),
+    *("/import/columns", "/import/check", "/metrics", "/outbox/{name}/html"),
 )
 PAGES = [route for route in ROUTES if route.method == "GET" and route.path not in NO_PAGES]
 
