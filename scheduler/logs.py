@@ -63,18 +63,18 @@ def setup_logs(level: str = "info", terminal: bool | None = None) -> None:
 
 
 class _Unfailing:
-    """A stream whose full disk or broken pipe never ends what is being told about."""
+    """A stream whose full disk, broken pipe or end never ends what is being told about."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # the latter: it was closed
             return self._stream.write(text)
         return 0
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self._stream.flush()
 
 

@@ -7,6 +7,7 @@ import asyncio
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TypeGuard
+from uuid import UUID
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -77,13 +78,21 @@ class Recorder:
                 log().error("recorder_waits", error=type(error).__name__, count=len(group), seconds=wait)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
+            except Exception as error:  # noqa: BLE001 (one of them: the others, and all that come, must be written)
+                if len(group) > 1:
+                    for waiting in group:
+                        await self._write([waiting])
+                    return
+                results = [None]  # a mark that does not hold, or an answer that recovery will find missing
+                log().error("not_recorded", reminder_id=_reminder_of(group[0].wanted), error=type(error).__name__)
+                break
         self.healthy = True
-        accepted = sum(1 for waiting in group if _is_accepted(waiting.wanted))
-        if accepted:
-            log().info("messages_left", count=accepted)
         for waiting, result in zip(group, results, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(result)
+        accepted = sum(1 for waiting in group if _is_accepted(waiting.wanted))
+        if accepted:
+            log().info("messages_left", count=accepted)
 
     def _commit(self, group: list[Mark | Ended], again: bool) -> list[int | None]:
         clinic = self._clinic
@@ -98,6 +107,10 @@ class Recorder:
                     outcomes.write(session, clinic, wanted)
             opened = marks.mark(session, [wanted for wanted in group if isinstance(wanted, Mark)], again)
         return [opened.get(wanted.claim.reminder_id) if isinstance(wanted, Mark) else None for wanted in group]
+
+
+def _reminder_of(wanted: Mark | Ended) -> UUID:
+    return wanted.claim.reminder_id if isinstance(wanted, Mark) else wanted.reminder_id
 
 
 def _is_accepted(wanted: Mark | Ended) -> TypeGuard[Ended]:
