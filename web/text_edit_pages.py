@@ -44,6 +44,11 @@ class NewForm(FormModel):
     language: str = ""
     level: str = "general"
 
+_NOT_YET: Final = (
+    '<!DOCTYPE html><html lang="en"><title>Not yet</title>'
+    "<p>It cannot be shown until what is wrong is put right.</p>"
+)
+
 
 def new_page(request: Request) -> Response:
     """Name a new text."""
@@ -103,7 +108,7 @@ def look(request: Request, key: str, language: str, level: str) -> Response:
     try:
         html = text_previews.render_sample(clinic, _shelf(clinic), source).html
     except AftercareError:
-        html = "<!DOCTYPE html><title>Not yet</title><p>It cannot be shown until what is wrong is put right.</p>"
+        html = _NOT_YET
     return mail_html_answer(html, request.query_params.get("scheme", ""))
 
 
