@@ -135,7 +135,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "/texts key": lambda world, who: "after_visit",
     "/texts language": lambda world, who: "en",
     "/texts level": lambda world, who: "general",
-    "/work name": lambda world, who: world.finished_work(who),
+    "/progress name": lambda world, who: world.finished_work(who),
     "attempt": lambda world, who: 1,
     "batch_id": lambda world, who: world.batch_id(),
     "digest": lambda world, who: "000000000000",

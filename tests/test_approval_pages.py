@@ -171,7 +171,7 @@ async def test_a_long_approval_shows_how_far_it_is(draft_desk: Desk, monkeypatch
     monkeypatch.setattr(long_work, "SOON", 0.0)
     monkeypatch.setattr(replanning, "replan", slowly)
     path = await approve(novak, APPROVE)
-    assert path.startswith("/work/")
+    assert path.startswith("/progress/")
     assert begun.wait(5)
     assert "Approving, and planning again" in (await novak.get(path)).text
     go_on.set()

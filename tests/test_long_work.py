@@ -87,7 +87,7 @@ async def test_a_longer_one_shows_how_far_it_is_and_then_leads_on(
     page = await look(bench.rosa, path)
     assert "3 of 12 · 25 per cent" in page
     assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
-    for browser, other in ((bench.other, path), (bench.rosa, "/work/" + "0" * 32)):
+    for browser, other in ((bench.other, path), (bench.rosa, "/progress/" + "0" * 32)):
         page = await look(browser, other)
         assert "This has ended" in page
         assert "Planning again" not in page

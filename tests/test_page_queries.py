@@ -16,7 +16,18 @@ from tests.people import CAST, DANUTA
 from web.app import ROUTES
 
 # Pages of others: what they ask has its own tests.
-ELSEWHERE = ("/protocols", "/texts", "/import", "/lots", "/audit", "/staff", "/settings", "/help", "/outbox", "/work")
+ELSEWHERE = (
+    "/protocols",
+    "/texts",
+    "/import",
+    "/lots",
+    "/audit",
+    "/staff",
+    "/settings",
+    "/help",
+    "/outbox",
+    "/progress",
+)
 
 
 def fill(desk: Desk, treatments: int) -> None:

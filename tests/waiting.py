@@ -14,7 +14,7 @@ async def finished(browser: Browser, answer: httpx.Response) -> str:
     """Follow an answer to where its work leads. Raises when the work ends by telling what went wrong."""
     path = place(answer)
     until = monotonic() + PATIENCE
-    while path.startswith("/work/"):
+    while path.startswith("/progress/"):
         assert monotonic() < until, "the work does not end"
         page = await browser.get(path)
         if page.status_code == 303:

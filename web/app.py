@@ -196,7 +196,7 @@ ROUTES: Final = (
     Route("/texts/{key}/{language}/{level}/approve", "GET", Right.APPROVE, approval_pages.approve_text_page),
     Route("/texts/{key}/{language}/{level}/approve", "POST", Right.APPROVE, approval_pages.approve_text),
     # work that takes long
-    Route("/work/{name}", "GET", Right.OWN, work_page, passive=True),
+    Route("/progress/{name}", "GET", Right.OWN, work_page, passive=True),
 )
 
 

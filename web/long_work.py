@@ -131,7 +131,7 @@ def start(request: Request, title: str, run: Run, back: str) -> Response:
     """
     work = works_of(request).begin(me_of(request).staff_id, title, run, back)
     work.ended.wait(SOON)
-    path = local_path(work.result) if isinstance(work.result, str) else f"/work/{work.name}"
+    path = local_path(work.result) if isinstance(work.result, str) else f"/progress/{work.name}"
     return RedirectResponse(path, 303)
 
 
@@ -146,5 +146,5 @@ def work_page(request: Request, name: str) -> Response:
             return Response(status_code=204, headers={"HX-Redirect": path})
         return RedirectResponse(path, 303)
     if work.result is not None and "hx-request" in request.headers:
-        return Response(status_code=204, headers={"HX-Redirect": f"/work/{work.name}"})
+        return Response(status_code=204, headers={"HX-Redirect": f"/progress/{work.name}"})
     return page(request, "work.html", work=work, told=work.result)

@@ -44,9 +44,9 @@ class NewForm(FormModel):
     language: str = ""
     level: str = "general"
 
+
 _NOT_YET: Final = (
-    '<!DOCTYPE html><html lang="en"><title>Not yet</title>'
-    "<p>It cannot be shown until what is wrong is put right.</p>"
+    '<!DOCTYPE html><html lang="en"><title>Not yet</title><p>It cannot be shown until what is wrong is put right.</p>'
 )
 
 

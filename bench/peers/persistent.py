@@ -1,7 +1,9 @@
-"""One smtplib connection for each thread or process, opened at its first message and kept."""
+"""One connection for each thread or process, opened at its first message and kept."""
 
-import smtplib
+import asyncio
 import threading
+
+import aiosmtplib
 
 from bench.peers import letter
 
@@ -10,7 +12,9 @@ _own = threading.local()
 
 def send(port: int, number: int) -> None:
     """Write the message of that patient and hand it over."""
-    client: smtplib.SMTP | None = getattr(_own, "client", None)
-    if client is None:
-        client = _own.client = smtplib.SMTP("127.0.0.1", port)
-    client.send_message(letter.write(number))
+    loop: asyncio.AbstractEventLoop | None = getattr(_own, "loop", None)
+    if loop is None:
+        loop = _own.loop = asyncio.new_event_loop()
+        _own.client = aiosmtplib.SMTP("127.0.0.1", port, use_tls=False, start_tls=False)
+        loop.run_until_complete(_own.client.connect())
+    loop.run_until_complete(_own.client.send_message(letter.write(number)))
