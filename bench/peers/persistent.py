@@ -15,6 +15,6 @@ def send(port: int, number: int) -> None:
     loop: asyncio.AbstractEventLoop | None = getattr(_own, "loop", None)
     if loop is None:
         loop = _own.loop = asyncio.new_event_loop()
-        _own.client = aiosmtplib.SMTP("127.0.0.1", port, use_tls=False, start_tls=False)
+        _own.client = aiosmtplib.SMTP(hostname="127.0.0.1", port=port, start_tls=False)
         loop.run_until_complete(_own.client.connect())
     loop.run_until_complete(_own.client.send_message(letter.write(number)))
