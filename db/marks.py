@@ -148,12 +148,12 @@ def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[U
 def _lock(session: Session, marks: Sequence[Mark], at: datetime) -> list[Mark]:
     """Which of these marks hold; their reminders stay as they are until the end of this transaction."""
     wanted = {each.claim.reminder_id: each for each in marks}
-    holds = []
+    holds = set()
     for row in session.connection().execute(_LOCK, {"wanted_ids": list(wanted), "at": at}):
         each = wanted[row.id]
         if (row.worker_id, row.fence, row.email_version) == (each.worker_id, each.claim.fence, each.email_version):
-            holds.append(each)
-    return holds
+            holds.add(row.id)
+    return [each for each in marks if each.claim.reminder_id in holds]  # numbered in the order in which they came
 
 
 def _insert(session: Session, holds: Sequence[Mark], numbers: Mapping[UUID, int], at: datetime) -> None:

@@ -26,7 +26,7 @@ from scheduler.outcomes import Ended
 from scheduler.recorder import ACTOR
 
 DEAD_AFTER = timedelta(seconds=60)  # without a heartbeat (every 10 s)
-FORGOTTEN_AFTER = timedelta(minutes=5)  # far longer than a claim waits for its mark unless the mail server is slow
+FORGOTTEN_AFTER = timedelta(minutes=2)  # longer than a claim waits for its mark unless the mail server is slow
 REPLAN_AT_ONCE = 50  # patients read in one query; each is planned in a transaction of her own
 
 

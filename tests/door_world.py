@@ -78,7 +78,9 @@ class World:
 
     def path(self, route: Route, who: str) -> str:
         """The path with a real sample for each parameter, as that person would meet it."""
-        account = self.people.get(who, self.bystander)
+        account = self.people.get(
+            who, self.people[Role.RECEPTION.value]
+        )  # never the bystander: she may be disabled by now
         path = route.path
         for name in re.findall(r"\{(\w+)\}", route.path):
             room = route.path.split("/")[1]
