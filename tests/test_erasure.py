@@ -45,11 +45,13 @@ def unpacked(desk: Desk, patient_id: UUID) -> tuple[dict[str, bytes], dict[str, 
 def test_an_export_holds_everything_about_her_and_nothing_about_another(desk: Desk) -> None:
     patient_id = treated(desk)
     files, record = unpacked(desk, patient_id)
-    assert sorted(files) == ["messages/attempt-1.eml", "record.html", "record.json"]
+    mail, *rest = sorted(files)  # which of two due at one instant was tried first is the database's choice
+    assert mail in ("messages/attempt-1.eml", "messages/attempt-2.eml")
+    assert rest == ["record.html", "record.json"]
     assert (record["patients"][0]["given_name"], record["patients"][0]["birth_date"]) == ("Amina", "1990-04-12")
     assert record["clinical_notes"][0]["text"] == "She prefers mornings."
     assert record["treatment_versions"][0]["fields"] == {"lot": "C-4711"}
-    assert b"To: amina@example.org" in files["messages/attempt-1.eml"]
+    assert b"To: amina@example.org" in files[mail]
     assert "She prefers mornings." in files["record.html"].decode()
     assert {event["action"] for event in record["audit_events"]} >= {"patient.added", "treatment.added"}
     owned = {name for name, table in Base.metadata.tables.items() if "patient_id" in table.columns}
