@@ -49,17 +49,12 @@ class Recorder:
         return self._take(ended)
 
     async def run(self) -> None:
-        """Write until cancelled; cancel it only when nobody waits any more (`drained`)."""
+        """Write until cancelled; cancel it only when nobody waits any more."""
         while True:
             group = [await self._queue.get()]
             while len(group) < GROUP and not self._queue.empty():
                 group.append(self._queue.get_nowait())
             await self._write(group)
-
-    @property
-    def drained(self) -> bool:
-        """Whether nothing waits to be written."""
-        return self._queue.empty()
 
     def _take(self, wanted: Mark | Ended) -> "asyncio.Future[int | None]":
         waiting = _Waiting(wanted, asyncio.get_running_loop().create_future())

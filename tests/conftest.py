@@ -33,6 +33,7 @@ from scheduler.clock import FastClock
 from tests.clinic import Desk, open_desk
 from tests.live import NO_CHROMIUM, find_chromium, launch
 from tests.postgres import PostgresServer
+from tests.starter import Starter
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 TEMPLATE = "aftercare_template"
@@ -222,6 +223,13 @@ def _empty(engine: Engine) -> None:
         opened: dict[str, Any] = {"state": GateState.OPEN, "used_relay": False, "last_attempt": 0}
         emptied = dict.fromkeys(("reason", "cause", "installation_id", "restored_from", "restored_at"))
         connection.execute(update(Gate).values(**opened, **emptied))
+
+
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Starter]:
+    """The program, imported once for a module's processes, which are forked from it."""
+    with Starter() as starter:
+        yield starter
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,6 @@ from tests.starter import Starter
 TURNS = {"sqlite": [*CERTAIN[::2], *IN_FLIGHT[::2]], "postgresql": [*CERTAIN[1::2], *IN_FLIGHT[1::2]]}
 
 
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Starter]:
-    """The program, imported once."""
-    with Starter() as starter:
-        yield starter
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SmtpServer]:
     """A mail server in a thread of its own, with a ledger."""

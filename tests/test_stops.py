@@ -24,13 +24,6 @@ from tests.smtp_server import SmtpServer, running
 from tests.starter import Starter
 
 
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Starter]:
-    """The program, imported once."""
-    with Starter() as starter:
-        yield starter
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SmtpServer]:
     """A mail server in a thread of its own, with a ledger, that takes a moment for each message."""
