@@ -69,6 +69,7 @@ class NewRows:
             "call_safe": entry.call_safe,
             "import_batch_id": self.origin.batch_id,
             "email_version": 1 if entry.email else 0,
+            "email_given_at": self.origin.at if entry.email else None,
             "email_index": self.vault.blind("email", entry.email) if entry.email else None,
             "record_number_index": (
                 self.vault.blind("record_number", entry.record_number) if entry.record_number else None

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.base import Base
 from db.engine import instant_of
 from db.follow_up import SentCopy
+from db.private_page import PageCode
 from db.records import NamePrefix, Patient, PatientKey
 from db.sealed import vault_of
 
@@ -25,6 +26,7 @@ def erase_rows(session: Session, patient_id: UUID) -> None:
     vault = vault_of(session)
     session.execute(delete(NamePrefix).where(NamePrefix.patient_id == patient_id))
     session.execute(delete(SentCopy).where(SentCopy.patient_id == patient_id))
+    session.execute(delete(PageCode).where(PageCode.patient_id == patient_id))
     for table in Base.metadata.sorted_tables:
         owner = table.columns.get("id" if table.name == "patients" else "patient_id")
         gone = {
@@ -40,7 +42,8 @@ def erase_rows(session: Session, patient_id: UUID) -> None:
     session.expire_all()
     patient = session.get_one(Patient, patient_id)
     patient.given_name, patient.family_name = ERASED_NAME
-    patient.email_version += 1
+    patient.email_version += 1  # and no link in an old mail opens anything
+    patient.preferred_time = patient.preferred_weekday = None
     patient.voided_at = instant_of(session)
     session.flush()
 

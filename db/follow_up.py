@@ -34,7 +34,7 @@ from db.states import (
 from db.types import UtcDateTime, Word, new_id
 
 
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+def partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index over the rows for which a condition holds, on both databases."""
     return Index(name, *columns, unique=unique, sqlite_where=text(where), postgresql_where=text(where))
 
@@ -138,8 +138,8 @@ class CarePlan(Base):
 
     __table_args__ = (
         Index("ix_care_plans_planned_with", "planned_with"),
-        _partial("ix_care_plans_call_asked", "call_asked_at", where="call_asked_at IS NOT NULL"),
-        _partial("ix_care_plans_release_asked", "release_asked_at", where="release_asked_at IS NOT NULL"),
+        partial_index("ix_care_plans_call_asked", "call_asked_at", where="call_asked_at IS NOT NULL"),
+        partial_index("ix_care_plans_release_asked", "release_asked_at", where="release_asked_at IS NOT NULL"),
     )
 
 
@@ -201,8 +201,8 @@ class Review(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "key"),
         # The staff's lists: to book and missed by their due date, booked by their visit.
-        _partial("ix_reviews_open_due", "status", "due_on", where=OPEN_SQL),
-        _partial("ix_reviews_open_visit", "visit_at", where=VISIT_SQL),
+        partial_index("ix_reviews_open_due", "status", "due_on", where=OPEN_SQL),
+        partial_index("ix_reviews_open_visit", "visit_at", where=VISIT_SQL),
     )
 
 
@@ -242,7 +242,7 @@ class PlanQuestion(Base):
     asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
     closed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
-    __table_args__ = (_partial("ix_plan_questions_open", "asked_at", where="closed_at IS NULL"),)
+    __table_args__ = (partial_index("ix_plan_questions_open", "asked_at", where="closed_at IS NULL"),)
 
 
 class Reminder(Base):
@@ -283,21 +283,21 @@ class Reminder(Base):
     __table_args__ = (
         UniqueConstraint("care_plan_id", "step", "occurrence", "generation"),
         # At most one live row per key, whatever the program does.
-        _partial("uq_reminders_live", "care_plan_id", "step", "occurrence", where=LIVE_SQL, unique=True),
+        partial_index("uq_reminders_live", "care_plan_id", "step", "occurrence", where=LIVE_SQL, unique=True),
         # What is due: `ready_at <= now`, flat from ten thousand to ten million rows.
-        _partial("ix_reminders_ready", "ready_at", where=WAITING_SQL),
+        partial_index("ix_reminders_ready", "ready_at", where=WAITING_SQL),
         # What ran out: `expires_at <= now` among live rows.
-        _partial("ix_reminders_expiring", "expires_at", where=LIVE_SQL),
+        partial_index("ix_reminders_expiring", "expires_at", where=LIVE_SQL),
         # What recovery looks at: claims of a worker.
-        _partial("ix_reminders_claimed", "worker_id", where=CLAIMED_SQL),
+        partial_index("ix_reminders_claimed", "worker_id", where=CLAIMED_SQL),
         # The staff's lists by state, and what left last.
         Index("ix_reminders_state_changed", "state", "changed_at"),
         # The board: what is or was due around today, whatever its state.
         Index("ix_reminders_due_at", "due_at", "state", "reason"),
         # Today: what is held, by reason; what failed or was missed and nobody has acted on.
-        _partial("ix_reminders_held", "reason", "due_at", where=HELD_SQL),
+        partial_index("ix_reminders_held", "reason", "due_at", where=HELD_SQL),
         # By state first: PostgreSQL would else read all that ever failed, in the order of the index by state.
-        _partial("ix_reminders_unsettled", "state", "changed_at", where=UNSETTLED_SQL),
+        partial_index("ix_reminders_unsettled", "state", "changed_at", where=UNSETTLED_SQL),
         CheckConstraint("state IN ('scheduled', 'sending', 'sent') OR reason IS NOT NULL", name="has_reason"),
     )
 

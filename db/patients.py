@@ -65,6 +65,7 @@ def add_patient(session: Session, entry: PatientEntry, import_batch_id: UUID | N
         call_safe=entry.call_safe,
         import_batch_id=import_batch_id,
         email_version=1 if entry.email else 0,
+        email_given_at=at if entry.email else None,
     )
     wrapped = vault.make_data_key(patient.id)
     session.add(patient)
@@ -93,6 +94,7 @@ def change_patient(session: Session, patient: Patient, values: dict[str, str | N
     sealed = {name: value for name, value in values.items() if name in SEALED_FIELDS}
     if "email" in sealed and sealed["email"] != patient.email:
         patient.email_version += 1
+        patient.email_given_at = instant_of(session) if sealed["email"] else None
     _set_sealed(session, patient, sealed)
     for name in PLAIN_FIELDS:
         if name in values:
@@ -269,6 +271,7 @@ def find_address_state(session: Session, patient: Patient) -> AddressState:
         None: AddressState.UNCONFIRMED,
         AddressFactKind.CONFIRMED: AddressState.CONFIRMED,
         AddressFactKind.REFUSED: AddressState.REFUSED,
+        AddressFactKind.DISOWNED: AddressState.UNCONFIRMED,  # not met: its address is removed with the fact
     }[latest]
 
 

@@ -51,6 +51,11 @@ class Patient(Base):
     email_index: Mapped[bytes | None] = mapped_column(LargeBinary, index=True)
     record_number_index: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
 
+    email_given_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # since when it is the present one
+    links_revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # links made before it open nothing
+    preferred_time: Mapped[str | None]  # 18:30: when she likes to be written to, by the clocks of her zone
+    preferred_weekday: Mapped[int | None]  # on which day the plan's weekly messages come: 0 is Monday
+
     given_name = Sealed("given_name")
     family_name = Sealed("family_name")
     preferred_name = Sealed("preferred_name")

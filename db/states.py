@@ -1,7 +1,6 @@
 """Every enum of the record, one sentence a member, and which reminder state may follow which.
 
-Only names and arrows live here; what causes an arrow is in `scheduler.planning` and `scheduler.recorder`.
-`docs/reminder-states.md` draws the same; a test holds the two together.
+What causes an arrow is in `scheduler.planning` and `scheduler.recorder`; `docs/reminder-states.md` draws the same.
 """
 
 from enum import StrEnum
@@ -206,6 +205,13 @@ class EventKind(Described):
     COMPLICATION_RESOLVED = "complication_resolved", "The complication was resolved."
     CALL_REQUESTED = "call_requested", "The patient asked for a call."
     CALL_CLOSED = "call_closed", "Somebody spoke to the patient about it; the line is closed."
+    CHECKED_IN = "checked_in", "The patient answered on her page how it is going."
+    PAUSED = "paused", "The patient paused the messages about the plan until a day."
+    UNPAUSED = "unpaused", "The patient's pause was ended early."
+    EXERCISE_SET = "exercise_set", "The clinician set the present exercise and how often it is done."
+    STEPPED_BACK = "stepped_back", "The patient went back to the exercise before."
+    VISIT_CONFIRMED = "visit_confirmed", "The patient said that she comes to the visit."
+    QUESTIONS_ANSWERED = "questions_answered", "The patient answered the questions before a review."
     HOLD = "hold", "The care plan was put on hold."
     RESUME = "resume", "The care plan was resumed."
     STOP = "stop", "The care plan was stopped for good."
@@ -282,6 +288,7 @@ class AddressFactKind(Described):
 
     CONFIRMED = "confirmed", "It was read back and is right, or the patient confirmed it."
     REFUSED = "refused", "It refused mail."
+    DISOWNED = "disowned", "Whoever reads it said that it is not the patient's; it was removed."
 
 
 class AddressState(Described):

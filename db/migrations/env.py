@@ -3,6 +3,7 @@
 from alembic import context
 
 import db.follow_up
+import db.private_page
 import db.records
 import db.returned_mail
 import db.staff

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+import db.private_page
 import db.states
 import scheduler.planning.protocol
 from db.states import ALLOWED_TRANSITIONS, FINAL_STATES, LIVE_STATES, REASONS, Described, Reason, ReminderState
@@ -17,7 +18,7 @@ from tests.house.tree import ROOT, tracked
 
 ENUMS = {
     name: found
-    for module in (db.states, scheduler.planning.protocol)
+    for module in (db.states, db.private_page, scheduler.planning.protocol)
     for name, found in vars(module).items()
     if isinstance(found, type) and issubclass(found, StrEnum) and found.__module__ == module.__name__ and len(found)
 }
