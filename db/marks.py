@@ -12,10 +12,12 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Table, bindparam, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db.engine import instant_of
 from db.follow_up import CarePlan, DeliveryAttempt, Gate, Reminder, SentCopy
+from db.private_page import MessageLink
 from db.records import Patient
 from db.sealed import learn_keys, open_bytes, place, seal_bytes
 from db.sends import Claim
@@ -23,6 +25,13 @@ from db.states import AttemptOutcome, GateState, Reason, ReminderState
 from db.vault import Erased
 
 COPY_LEVEL: Final = 1  # of zlib: a third of the time of the usual 6, for copies a seventh larger
+
+
+class Links(NamedTuple):
+    """The hashes of the tokens in one message's links: to her page, and to stop."""
+
+    page: bytes
+    stop: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Mark:
     worker_id: UUID
     email_version: int
     packed: bytes
+    links: Links | None = None  # None where patients have no pages
 
 
 class Accepted(NamedTuple):
@@ -55,6 +65,7 @@ def _table(model: Any) -> Table:
 
 _reminders, _attempts, _copies = _table(Reminder), _table(DeliveryAttempt), _table(SentCopy)
 _patients, _plans, _gate = _table(Patient), _table(CarePlan), _table(Gate)
+_links = _table(MessageLink)
 
 # Built once: putting a statement together costs more than running it for a few rows.
 _OPEN: Final = (
@@ -108,6 +119,12 @@ _GATE: Final = select(_gate.c.last_attempt, _gate.c.state).with_for_update()
 _COUNT_ON: Final = update(_gate).values(last_attempt=bindparam("last"))
 _INSERT_ATTEMPTS: Final = insert(_attempts)
 _INSERT_COPIES: Final = insert(_copies)
+# A message tried again has the links it had; to another version of her address they count from now.
+_AGAIN: Final = ("patient_id", "email_version", "made_at")
+_INSERT_LINKS: Final = {
+    name: made.on_conflict_do_update(index_elements=["reminder_id"], set_={key: made.excluded[key] for key in _AGAIN})
+    for name, made in (("sqlite", sqlite.insert(_links)), ("postgresql", postgresql.insert(_links)))
+}
 _OF_ATTEMPTS: Final = (
     select(
         _attempts.c.number,
@@ -158,7 +175,7 @@ def _lock(session: Session, marks: Sequence[Mark], at: datetime) -> list[Mark]:
 
 def _insert(session: Session, holds: Sequence[Mark], numbers: Mapping[UUID, int], at: datetime) -> None:
     learn_keys(session, [each.claim.patient_id for each in holds])
-    attempts, copies = [], []
+    attempts, copies, links = [], [], []
     for each in holds:
         claim = each.claim
         number = numbers[claim.reminder_id]
@@ -182,7 +199,20 @@ def _insert(session: Session, holds: Sequence[Mark], numbers: Mapping[UUID, int]
                 "content_sealed": seal_bytes(session, claim.patient_id, _copy_place(number), each.packed),
             }
         )
+        if each.links is not None:
+            links.append(
+                {
+                    "reminder_id": claim.reminder_id,
+                    "patient_id": claim.patient_id,
+                    "email_version": each.email_version,
+                    "page_hash": each.links.page,
+                    "stop_hash": each.links.stop,
+                    "made_at": at,
+                }
+            )
     connection = session.connection()
+    if links:
+        connection.execute(_INSERT_LINKS[connection.dialect.name], links)
     connection.execute(_INSERT_ATTEMPTS, attempts)
     connection.execute(_INSERT_COPIES, copies)
 

@@ -5,7 +5,7 @@ Every use case that records a fact calls `replan`; there is no second way to cha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,19 @@ from db import patients, reminders, treatments
 from db.engine import instant_of
 from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDecision, Review
 from db.records import Patient, Treatment, TreatmentVersion
-from db.states import LIVE_STATES, EventKind, Past, Reason, ReminderState, StepKind, TreatmentStatus
+from db.states import (
+    LIVE_STATES,
+    AddressState,
+    EventKind,
+    Level,
+    Past,
+    Reason,
+    ReminderState,
+    StepKind,
+    StopReason,
+    Topic,
+    TreatmentStatus,
+)
 from db.treatments import TreatmentEntry
 from db.types import new_id
 from scheduler.clinic import Clinic
@@ -67,12 +79,12 @@ def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) 
     events = stored.list_events(session, ids) if ids else []
     decisions = stored.list_decisions(session, ids) if ids else []
     stop = patients.find_stop(session, patient.id)
-    facts = PatientFacts(
-        zone=patient.time_zone,
-        address=patients.find_address_state(session, patient),
-        consent=patients.list_consent(session, [patient.id])[patient.id],
-        stopped=stop.reason if stop else None,
-        birth_date=patient.birth_date,
+    facts = patient_facts(
+        clinic,
+        patient,
+        patients.find_address_state(session, patient),
+        patients.list_consent(session, [patient.id])[patient.id],
+        stop.reason if stop else None,
     )
     known = {treatment.id: treatment for treatment in treatments.list_treatments(session, patient.id)}
     contents = treatments.find_contents(session, list(known)) if known else {}
@@ -88,6 +100,28 @@ def load(session: Session, clinic: Clinic, patient: Patient, lock: bool = True) 
         plan_rows={row.id: row for row in plan_rows},
         reminder_rows={row.id: row for row in rows},
         question_rows=questions,
+    )
+
+
+def patient_facts(
+    clinic: Clinic,
+    patient: Patient,
+    address: AddressState,
+    consent: Mapping[Topic, bool],
+    stopped: StopReason | None,
+) -> PatientFacts:
+    """What planning reads of a patient, from what is at hand."""
+    return PatientFacts(
+        zone=patient.time_zone,
+        address=address,
+        consent=consent,
+        stopped=stopped,
+        birth_date=patient.birth_date,
+        by_notice=patient.level is Level.NOTICE and clinic.rules.has_pages,
+        email_version=patient.email_version,
+        email_given_at=patient.email_given_at,
+        preferred_time=time.fromisoformat(patient.preferred_time) if patient.preferred_time else None,
+        preferred_weekday=patient.preferred_weekday,
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db.follow_up import CarePlan, Reminder
-from db.marks import pack_copy
+from db.marks import Links, pack_copy
 from db.records import Patient
 from db.sealed import learn_keys
 from db.states import Level
@@ -24,7 +24,8 @@ from scheduler.errors import AftercareError
 from scheduler.letter_values import Values, stop_link
 from scheduler.messages import Rendered, compile_message
 from scheduler.mime import MailHeaders
-from scheduler.planning.protocol import Step
+from scheduler.page_links import Tokens, links_of, page_url, stop_url, tokens_of
+from scheduler.planning.protocol import CONFIRM, NOTICE, Step
 from scheduler.return_path import return_path
 from scheduler.wording import WordingFinding, lint_rendered
 
@@ -53,6 +54,7 @@ class Letter:
     packed: bytes  # the same, as it is kept
     rendered: Rendered
     return_path: str  # the envelope's sender
+    links: Links | None = None  # what is kept of the links in it
 
     @property
     def envelope(self) -> tuple[str, str]:
@@ -101,31 +103,49 @@ class Letters:
         email = patient.email or stand_in
         if email is None:
             raise NothingToSend("there is no e-mail address")
-        rendered = self._render(patient, plan, step, row.occurrence, approved_only)
+        public = clinic.settings.public_url is not None
+        tokens = tokens_of(clinic.store.vault, row.message_id) if public else None
+        rendered = self._render(patient, plan, step, row.occurrence, approved_only, tokens)
+        stop = stop_url(clinic.settings, tokens.stop) if tokens else None
         headers = MailHeaders(
             to=email,
             message_id=row.message_id,
             date=clinic.clock.now(),
             list_unsubscribe_mailto=stop_link(clinic),
-            list_unsubscribe_https=None,
+            list_unsubscribe_https=stop if stop and stop.startswith("https://") else None,
         )
         content = clinic.writer.assemble(rendered, headers)
         back = return_path(clinic.settings, clinic.store.vault, row.message_id, patient.email_version)
-        return Letter(row.id, email, patient.email_version, content, pack_copy(content), rendered, back)
+        links = links_of(clinic.store.vault, row.message_id) if tokens else None
+        return Letter(row.id, email, patient.email_version, content, pack_copy(content), rendered, back, links)
 
-    def _render(self, patient: Patient, plan: CarePlan, step: Step, occurrence: int, approved_only: bool) -> Rendered:
+    def _render(
+        self,
+        patient: Patient,
+        plan: CarePlan,
+        step: Step,
+        occurrence: int,
+        approved_only: bool,
+        tokens: Tokens | None,
+    ) -> Rendered:
         shelved = self._shelf.get(plan.protocol_version_id)
-        # Until she has a private page to read a notice on, the general text stands in for it.
         level = "full" if patient.level is Level.FULL else "general"
-        texts = self._shelf.find_message(shelved.protocol, step.template, patient.language, level, approved_only)
+        # Where patients have no page to read a notice on, the general text stands in for it.
+        by_notice = patient.level is Level.NOTICE and tokens is not None and step is not CONFIRM
+        key = NOTICE if by_notice else step.template
+        texts = self._shelf.find_message(shelved.protocol, key, patient.language, level, approved_only)
         if texts is None:
             raise NothingToSend(
                 f'the text "{step.template}" or its urgent block or footer is not there or not approved'
             )
-        compiled = compile_message(*(part.source for part in texts))
+        compiled = compile_message(*(part.source if part else None for part in texts))
         given, family, preferred = patient.given_name, patient.family_name, patient.preferred_name
         language, called = texts.text.source.language, preferred or given
-        rendered = compiled.render(self._values.of(plan, step, occurrence, language, compiled.names, called))
+        settings = self._clinic.settings
+        links = None
+        if tokens:
+            links = {"link.page": page_url(settings, tokens.page), "link.stop": stop_url(settings, tokens.stop)}
+        rendered = compiled.render(self._values.of(plan, step, occurrence, language, compiled.names, called, links))
         names = [name for name in (given, family, preferred) if name]
         findings = lint_rendered(rendered, names, self._clinic.library.words(rendered.language))
         if findings:

@@ -222,7 +222,9 @@ class Dispatcher:
             self._record(ready, None, verdict)
             return
         still_ours = self._fresh.from_now()
-        number = await self._recorder.mark(Mark(claim, self._worker_id, letter.email_version, letter.packed))
+        number = await self._recorder.mark(
+            Mark(claim, self._worker_id, letter.email_version, letter.packed, letter.links)
+        )
         if number is None:  # a stop came first, or her address changed: it wins
             await carrier.abandon()
             await self._give_back(claim)

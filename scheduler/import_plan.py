@@ -78,6 +78,9 @@ def draft(clinic: Clinic, shelf: Shelf, person: Person, choices: Choices, now: d
         address=address if entry.email else AddressState.MISSING,
         consent=_consent(person),
         birth_date=entry.birth_date,
+        by_notice=entry.level is Level.NOTICE and clinic.rules.has_pages,
+        email_version=1 if entry.email else 0,
+        email_given_at=now if entry.email else None,
     )
     result = plan_patient(patient, facts, [], [], now, clinic.rules)
     return Draft(person, new_id(), plans, facts, result)

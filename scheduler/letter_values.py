@@ -59,15 +59,18 @@ class Values:
         language: str,
         names: Collection[str] | None = None,
         called: str | None = None,
+        links: Found | None = None,
     ) -> dict[str, str | None]:
         """Every name a text may print; None for what there is not.
 
         `names`: what this text prints, None for all. `called`: how the patient is called, where that was read already.
+        `links`: those of this very message, where patients have pages.
         """
         patient = self._patients[plan.patient_id]
         treated = datetime.fromisoformat(self._treated[plan.treatment_id])
         values = {
             **self._same,
+            **(links or {}),
             "patient.preferred_name": called if called is not None else patient.preferred_name or patient.given_name,
             "treatment.date": dates.day_in_words(treated.date(), language),
             "step.number": str(occurrence) if step.repeat else None,

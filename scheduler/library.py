@@ -20,7 +20,7 @@ from db.states import Approvable, Origin
 from scheduler.errors import NotFound, Refused
 from scheduler.library_files import LibraryFiles, Reading
 from scheduler.message_source import Source
-from scheduler.planning.protocol import Protocol
+from scheduler.planning.protocol import CONFIRM, Protocol
 from scheduler.protocols import read_protocol
 from scheduler.template_files import TextFinding, TextId, check_text
 from scheduler.word_lists import WordList, load_word_list
@@ -82,8 +82,8 @@ class MessageTexts(NamedTuple):
     """What one message is made of, all in one language."""
 
     text: ShelvedText
-    urgent: ShelvedText
-    footer: ShelvedText
+    urgent: ShelvedText | None  # the question whether an address is hers has neither block nor footer
+    footer: ShelvedText | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,17 @@ class Shelf:
                 return found
         levels = (level, "general") if level == "full" else ("general",)
         for tongue in dict.fromkeys((language, language.partition("-")[0], self.default_language)):
-            parts = (self._pick(name, tongue, ("general",), approved_only) for name in (protocol.urgent, "_footer"))
-            text, urgent, footer = self._pick(key, tongue, levels, approved_only), *parts
+            text = self._pick(key, tongue, levels, approved_only)
+            if text and key == CONFIRM.template:
+                return MessageTexts(text, None, None)
+            urgent, footer = (self.find_part(name, tongue, approved_only) for name in (protocol.urgent, "_footer"))
             if text and urgent and footer:
                 return MessageTexts(text, urgent, footer)
         return None
+
+    def find_part(self, key: str, language: str, approved_only: bool = True) -> ShelvedText | None:
+        """A part of messages or pages, in exactly that language."""
+        return self._pick(key, language, ("general",), approved_only)
 
     def sendable(self, protocol: Protocol, language: str) -> frozenset[str]:
         """Keys of the protocol's texts that may be sent to someone of that language."""

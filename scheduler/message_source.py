@@ -29,9 +29,12 @@ NAMES: Final = frozenset(
         "urgent.number",
         "link.page",
         "link.stop",
+        "exercise.dose",
+        "exercise.size",
         "staff.signature",
     }
 )
+PART_PREFIXES: Final = ("_", "urgent_", "exercise_")  # added to messages and shown on pages; never sent alone
 TEXT_PREFIX: Final = "text."  # text.<key>: what the clinic typed for its protocol; any key is allowed here
 
 FIELDS: Final = ("subject", "preheader", "status", "reviewed_by")
@@ -49,7 +52,7 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One text as written. `level` is "general" or "full"; the parts `_footer` and `urgent_*` are "general"."""
+    """One text as written. `level` is "general" or "full"; parts (`PART_PREFIXES`) are "general"."""
 
     key: str
     language: str
@@ -63,8 +66,8 @@ class Source:
 
     @property
     def is_part(self) -> bool:
-        """Whether it is added to messages (urgent block, footer) instead of being one."""
-        return self.key.startswith(("_", "urgent_"))
+        """Whether it is added to messages (urgent block, footer, exercise) instead of being one."""
+        return self.key.startswith(PART_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,12 @@ def compile_message(body: Source, urgent: Source | None = None, footer: Source |
     return _Compiler(body, urgent, footer).compile()
 
 
+@lru_cache(maxsize=256)
+def compile_for_page(source: Source) -> CompiledMessage:
+    """A single source for a page of ours: its HTML has no frame and no style of its own. Raises `SourceInvalid`."""
+    return _Compiler(source, None, None, alone=True).compile(bare=True)
+
+
 def plain_text(source: Source, values: Mapping[str, str | None]) -> str:
     """A single source as plain text without its links, for the readability gate. Raises like compiling does."""
     text = _Compiler(source, None, None, alone=True).compile().render(values).text
@@ -231,7 +237,7 @@ class _Compiler:
         self.snippets: list[tuple[str, str]] = []  # (Jinja for text, Jinja for HTML)
         self.names: list[str | None] = []
 
-    def compile(self) -> CompiledMessage:
+    def compile(self, bare: bool = False) -> CompiledMessage:
         parsed = self._parse()
         subject, preheader = (self._hide(value) for value in (parsed[0].front.subject, parsed[0].front.preheader))
         parts = [self._part(part) for part in parsed]
@@ -241,6 +247,10 @@ class _Compiler:
             raise SourceInvalid(self.findings)
         blocks = dict(zip(self.sources, parts, strict=True))
         text = f"\n{RULE}\n\n".join("".join(part[1]) for part in parts)
+
+        def framed() -> str:
+            return self._around(subject, preheader, blocks)
+
         lines = _BETWEEN.join((subject, preheader, text))
         everything = "".join(source.text for source in self.sources)
         outer = frozenset(EXPRESSION.findall(f"{parsed[0].front.subject} {parsed[0].front.preheader}"))
@@ -251,7 +261,7 @@ class _Compiler:
             _targets=frozenset(self.targets),
             _outer=outer,
             _lines=_TEXT.from_string(self._show(lines, 0)),
-            _page=_HTML.from_string(self._show(self._around(subject, preheader, blocks), 1)),
+            _page=_HTML.from_string(self._show("".join(parts[0][0]) if bare else framed(), 1)),
             _mark=next(sign for sign in map(chr, range(0xE000, 0xF8FF)) if sign not in everything),
         )
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from db.states import Audience, OnUnknown, Past, Phase, StepKind
 from scheduler.durations import MAX_DAYS, is_elapsed_text
-from scheduler.planning.protocol import REVIEW_WHENS, Anchor, Repeat, Span, Step, StopOn, When
+from scheduler.message_source import PART_PREFIXES
+from scheduler.planning.protocol import CONFIRM, REVIEW_WHENS, Anchor, Repeat, Span, Step, StopOn, When
 from scheduler.table_reader import DASHED_KEY, PLAIN_KEY, Findings, TableReader, nearest
 
 MAX_REPEATS: Final = 400  # a year of daily steps; more is a slip of the keyboard
@@ -65,6 +66,8 @@ def read_step(
     """One step; None when a required key is missing or wrong, which is then among the findings."""
     reader.only(STEP_KEYS, required=_REQUIRED)
     key = reader.name("key", DASHED_KEY)
+    if key == CONFIRM.key:
+        reader.wrong("key", "this is the program's own question about an address; expected another")
     kind = reader.word("kind", StepKind, StepKind.AFTERCARE)
     audience = reader.word("audience", Audience, Audience.PATIENT)
     template = _template(reader, audience, templates)
@@ -122,7 +125,7 @@ def _template(reader: TableReader, audience: Audience, templates: Collection[str
     if template.startswith("urgent_"):
         reader.wrong("template", "urgent blocks are added to every message; expected a message of its own")
     elif templates is not None and template not in templates:
-        messages = sorted(key for key in templates if not key.startswith(("urgent_", "_")))
+        messages = sorted(key for key in templates if not key.startswith(PART_PREFIXES))
         reader.wrong("template", f"there is no such text; {nearest(template, messages)}")
     return template
 

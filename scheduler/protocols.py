@@ -11,8 +11,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
+from db.states import Phase
 from scheduler.errors import InvalidInput
-from scheduler.planning.protocol import Field, FieldType, OnNewTreatment, Protocol, ReviewRule, Span, Text
+from scheduler.planning.protocol import (
+    CheckIn,
+    Exercise,
+    Field,
+    FieldType,
+    OnNewTreatment,
+    Protocol,
+    ReviewRule,
+    Span,
+    Text,
+)
 from scheduler.protocol_steps import read_step
 from scheduler.table_reader import DASHED_KEY, PLAIN_KEY, Finding, Findings, TableReader, nearest
 from scheduler.toml_lines import find_lines, line_of
@@ -30,14 +41,18 @@ TOP_KEYS: Final = (
     "field",
     "text",
     "review",
+    "exercise",
+    "check_in",
     "step",
 )
+EXERCISE_KEYS: Final = ("key", "text", "phase")
+CHECK_IN_KEYS: Final = ("pain", "not_yet", "silence")
 FIELD_KEYS: Final = ("key", "label", "type", "required", "choices", "unit", "help")
 TEXT_KEYS: Final = ("key", "required", "label")
 REVIEW_KEYS: Final = ("key", "after", "tolerance")
 _LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 
-Part = TypeVar("Part", Field, Text, ReviewRule)
+Part = TypeVar("Part", Field, Text, ReviewRule, Exercise)
 
 
 class Status(StrEnum):
@@ -137,6 +152,7 @@ def _read(top: TableReader, findings: Findings, templates: Collection[str] | Non
     reviews = _each(top, findings, "review", _read_review)
     # A review with a wrong key or duration still counts as named, so that its steps get no second finding.
     named = [table["key"] for table in top.tables("review") if isinstance(table.get("key"), str)]
+    exercises = _each(top, findings, "exercise", lambda reader: _read_exercise(reader, templates))
     steps = []
     for order, reader in enumerate(_readers(top, findings, "step"), start=1):
         step = read_step(reader, order, [str(name) for name in named], templates, findings)
@@ -157,6 +173,8 @@ def _read(top: TableReader, findings: Findings, templates: Collection[str] | Non
         on_new_treatment=on_new,
         urgent=urgent,
         retired=status is Status.RETIRED,
+        exercises=tuple(exercises),
+        check_in=_read_check_in(top, findings),
     )
 
 
@@ -208,6 +226,35 @@ def _read_text(reader: TableReader) -> Text | None:
     key = reader.name("key", PLAIN_KEY)
     required, label = reader.flag("required", default=False), reader.text("label")
     return Text(key, required, label) if key is not None else None
+
+
+def _read_exercise(reader: TableReader, templates: Collection[str] | None) -> Exercise | None:
+    reader.only(EXERCISE_KEYS, required=("key", "text"))
+    key, text = reader.name("key", DASHED_KEY), reader.name("text", PLAIN_KEY)
+    phase = reader.word("phase", Phase, Phase.SOLO)
+    if phase is Phase.ANY:
+        reader.wrong("phase", 'expected "solo" or "partner"')
+    if text is not None and not text.startswith("exercise_"):
+        reader.wrong("text", 'the words of an exercise have a key like "exercise_breathing"')
+    elif text is not None and templates is not None and text not in templates:
+        known = sorted(template for template in templates if template.startswith("exercise_"))
+        reader.add(f'text: there is no text "{text}"; {nearest(text, known)}', "text")
+    return Exercise(key, text, phase) if key is not None and text is not None else None
+
+
+def _read_check_in(top: TableReader, findings: Findings) -> CheckIn:
+    if not top.has("check_in"):
+        return CheckIn()
+    table = top.table["check_in"]
+    if not isinstance(table, dict):
+        top.wrong("check_in", "expected a table [check_in]")
+        return CheckIn()
+    reader = TableReader(findings, ("check_in",), table, "check_in")
+    reader.only(CHECK_IN_KEYS)
+    silence = reader.span("silence", "not negative") if reader.has("silence") else None
+    if silence is not None and silence.is_elapsed:
+        reader.wrong("silence", "expected whole days or weeks like P21D")
+    return CheckIn(reader.number("pain", 0, 10), reader.number("not_yet", 1, 50), silence)
 
 
 def _read_review(reader: TableReader) -> ReviewRule | None:

@@ -26,19 +26,22 @@ def rules(settings: Settings, years: Iterable[int] = HOLIDAY_YEARS) -> Rules:
         grace_minutes=settings.grace_minutes,
         holidays=public_holidays(settings.clinic_country, tuple(years)),
         clinic_zone=settings.clinic_time_zone,
+        has_pages=settings.public_url is not None,
     )
 
 
 def fingerprint(settings: Settings) -> str:
     """SHA-256 over all that planning depends on besides the record; when it differs, every plan is planned again."""
     planned_with = rules(settings)
-    told = {
+    told: dict[str, object] = {
         "window": [planned_with.window.opens, planned_with.window.closes],
         "grace_minutes": planned_with.grace_minutes,
         "holidays": sorted(day.isoformat() for day in planned_with.holidays),
         "clinic_zone": planned_with.clinic_zone,
         "zone_data": zone_data_version(),
     }
+    if planned_with.has_pages:
+        told["has_pages"] = True
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -61,7 +61,7 @@ def _subject_of(shelf: Shelf, protocol: Protocol, step: Step, language: str, occ
 def title_of_row(shelf: Shelf, plan: CarePlan, row: Reminder | PlanQuestion, language: str) -> str:
     """What a stored reminder's message is called; its text's key when its step is gone from a draft."""
     protocol = shelf.get(plan.protocol_version_id).protocol
-    step = next((step for step in protocol.steps if step.key == row.step), None)
+    step = protocol.find_step(row.step)
     if step is None and isinstance(row, Reminder) and row.audience is Audience.STAFF:
         return staff_line(row.template)
     if step is None:
@@ -82,7 +82,7 @@ class Titles:
         """The title of one message and for whom it is; its step's key when its step is gone from a draft."""
         plan = self._session.get_one(CarePlan, plan_id)
         protocol = self._shelf.get(plan.protocol_version_id).protocol
-        step = next((step for step in protocol.steps if step.key == step_key), None)
+        step = protocol.find_step(step_key)
         if step is None:
             return step_key.replace("-", " "), Audience.PATIENT
         title = title_of(self._shelf, protocol, step, self._language, occurrence, basis)

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from scheduler.errors import InvalidInput
 from scheduler.message_samples import sample_values
-from scheduler.message_source import Source, SourceInvalid, names_used
+from scheduler.message_source import PART_PREFIXES, Source, SourceInvalid, names_used
 from scheduler.messages import Rendered, RenderFailed, compile_message, plain_text
 from scheduler.readability import judge, measure
 from scheduler.word_lists import WordList, load_word_list
@@ -159,8 +159,8 @@ def _id_of(path: Path) -> TextId | None:
     language = path.parent.name
     if not _KEY.fullmatch(key) or not _LANGUAGE.fullmatch(language):
         return None
-    if level == "full" and key.startswith(("_", "urgent_")):
-        return None  # urgent blocks and the footer are the same at every level
+    if level == "full" and key.startswith(PART_PREFIXES):
+        return None  # parts are the same at every level
     return key, language, level
 
 

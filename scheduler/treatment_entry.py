@@ -346,6 +346,8 @@ def _new_facts(entry: Entry, clinic: Clinic) -> PatientFacts:
         address=address if has_address else AddressState.MISSING,
         consent=agreed,
         birth_date=_read_date(form.birth_date),
+        by_notice=clinic.rules.has_pages,
+        email_version=1 if has_address else 0,
     )
 
 

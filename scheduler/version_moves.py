@@ -20,12 +20,12 @@ from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, ReminderDe
 from db.records import Patient
 from db.states import LIVE_STATES, ReminderState
 from db.worklist import open_patients
-from scheduler.care_plans import Loaded, question_of, replan, stored_row
+from scheduler.care_plans import Loaded, patient_facts, question_of, replan, stored_row
 from scheduler.care_plans import plan_facts as facts_from
 from scheduler.clinic import Clinic
 from scheduler.errors import Refused
 from scheduler.library import Shelf, ShelvedProtocol
-from scheduler.planning.facts import PatientFacts, PlanFacts
+from scheduler.planning.facts import PlanFacts
 from scheduler.planning.patient_plan import PatientPlan, plan_patient
 from scheduler.planning.reconcile import Change, Insert
 from scheduler.replanning import Progress
@@ -169,13 +169,7 @@ def load_many(session: Session, clinic: Clinic, people: Sequence[Patient]) -> di
         mine = [row for plan_id in hers for row in rows_of[plan_id]]
         asked = [row for plan_id in hers for row in questions_of[plan_id]]
         found[patient.id] = Loaded(
-            patient=PatientFacts(
-                zone=patient.time_zone,
-                address=addresses[patient.id],
-                consent=consent[patient.id],
-                stopped=stopped.get(patient.id),
-                birth_date=patient.birth_date,
-            ),
+            patient=patient_facts(clinic, patient, addresses[patient.id], consent[patient.id], stopped.get(patient.id)),
             plans=[
                 facts_from(
                     row,

@@ -28,6 +28,14 @@ class ReviewState:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """The patient paused the plan's messages from an instant on, for so many calendar days."""
+
+    since: datetime
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Course:
     """What the events of one care plan add up to."""
 
@@ -44,6 +52,7 @@ class Course:
     on_hold: bool
     stopped: bool
     completed: bool
+    pauses: tuple[Pause, ...] = ()
 
 
 def later(moment: Moment, span: Span) -> Moment:
@@ -95,7 +104,27 @@ def follow(plan: PlanFacts) -> Course:
         on_hold=plan.starts_held if hold is None else hold.kind is EventKind.HOLD,
         stopped=EventKind.STOP in kinds,
         completed=EventKind.COMPLETE in kinds,
+        pauses=tuple(_pauses(recorded)),
     )
+
+
+def _pauses(recorded: Iterable[Event]) -> list[Pause]:
+    """Her pauses, each from when she said it until the day she named, or until it was ended early.
+
+    A pause said during another replaces what was left of that.
+    """
+    found: list[Pause] = []
+    for event in recorded:
+        if event.kind not in (EventKind.PAUSED, EventKind.UNPAUSED):
+            continue
+        today = to_wall(event.recorded_at, event.at.zone).date()
+        if found:
+            last = found[-1]
+            passed = (today - to_wall(last.since, event.at.zone).date()).days
+            found[-1] = Pause(last.since, min(last.days, passed))
+        if event.kind is EventKind.PAUSED:
+            found.append(Pause(event.recorded_at, max(0, (event.at.wall.date() - today).days)))
+    return found
 
 
 def first_open_review(plan: PlanFacts) -> str | None:

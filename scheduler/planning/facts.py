@@ -5,7 +5,7 @@ Loading them from the database is in `scheduler.care_plans`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from uuid import UUID
 
 from db.states import (
@@ -31,6 +31,7 @@ class Rules:
     grace_minutes: int = 10
     holidays: frozenset[date] = frozenset()
     clinic_zone: str = "Europe/London"
+    has_pages: bool = False  # patients have a private page, so an address is confirmed and a notice read there
 
     def is_free_day(self, day: date) -> bool:
         """Saturday, Sunday or a public holiday."""
@@ -78,6 +79,11 @@ class PatientFacts:
     stopped: StopReason | None = None
     birth_date: date | None = None
     asked_for_call: bool = False  # from the events of any of her plans
+    by_notice: bool = False  # her mails only say that a message waits
+    email_version: int = 0
+    email_given_at: datetime | None = None
+    preferred_time: time | None = None
+    preferred_weekday: int | None = None  # 0 is Monday
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from db.states import (
     ReminderState,
     ReviewStatus,
 )
+from scheduler.planning.address import confirmation
 from scheduler.planning.course import Course, ReviewState, follow, later
 from scheduler.planning.facts import Decision, PatientFacts, PlanFacts, Question, Rules, Stored
 from scheduler.planning.history import had_arrived
-from scheduler.planning.protocol import Anchor, OnNewTreatment
+from scheduler.planning.protocol import CONFIRM, Anchor, OnNewTreatment
 from scheduler.planning.reconcile import Change, Difference, reconcile
 from scheduler.planning.spread import spread
 from scheduler.planning.verdict import Verdict, absent_reason, beyond_reach
@@ -85,6 +86,8 @@ def plan_patient(
         [item for plan in ordered for item in wanted(plan, courses[plan.id], patient, rules, taken_over[plan.id])],
         rules,
     )
+    over = [plan_id for plan_id, since in taken_over.items() if since is not None]
+    items += confirmation(ordered, courses, over, patient, rows, rules)
     decisions: dict[Key, list[Decision]] = defaultdict(list)
     for plan in ordered:
         for decision in plan.decisions:
@@ -179,7 +182,7 @@ def _absent(
         key = (row.plan_id, row.step, row.occurrence)
         if key not in present:
             plan = plans[row.plan_id]
-            step = next((step for step in plan.protocol.steps if step.key == row.step), None)
+            step = plan.protocol.find_step(row.step)
             reasons[key] = absent_reason(step, _review_of(step, row, courses[row.plan_id]), courses[row.plan_id])
     return reasons
 
@@ -196,8 +199,14 @@ def _review_of(step: object, row: Stored, course: Course) -> ReviewState | None:
 def _living(rows: Iterable[Stored], difference: Difference) -> set[UUID]:
     """Care plans that still have a live row once the difference is applied."""
     ended = {change.row.id for change in difference.changes if change.verdict.state not in LIVE_STATES}
-    alive = {row.plan_id for row in rows if row.state in LIVE_STATES and row.id not in ended}
-    return alive | {new.item.plan.id for new in difference.inserts if new.verdict.state in LIVE_STATES}
+    alive = {
+        row.plan_id for row in rows if row.state in LIVE_STATES and row.id not in ended and row.step != CONFIRM.key
+    }
+    return alive | {
+        new.item.plan.id
+        for new in difference.inserts
+        if new.verdict.state in LIVE_STATES and new.item.step is not CONFIRM
+    }
 
 
 def _status(plan: PlanFacts, course: Course, superseded: bool, alive: bool) -> CarePlanStatus:

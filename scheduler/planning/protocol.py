@@ -79,6 +79,11 @@ class Span:
         """The span n times over."""
         return Span(self.days * n, self.elapsed * n)
 
+    @property
+    def as_elapsed(self) -> timedelta:
+        """The span with days of 24 hours."""
+        return timedelta(days=self.days) + self.elapsed
+
     def plus(self, other: "Span") -> "Span":
         """The sum of two spans."""
         return Span(self.days + other.days, self.elapsed + other.elapsed)
@@ -122,6 +127,23 @@ class Step:
         return self.anchor.startswith("review_") or self.when in REVIEW_WHENS
 
 
+# Messages that no protocol writes down: that a message waits on her page, and whether an address is hers.
+NOTICE = "notice"
+# Asks whether an address is hers (`scheduler.planning.address`).
+CONFIRM = Step(
+    key="confirm-address",
+    order=0,
+    kind=StepKind.ADMINISTRATIVE,
+    template="confirm_address",
+    anchor=Anchor.TREATMENT,
+    offset=Span(),
+    at=None,
+    expires_after=Span(days=14),
+    past=Past.SEND,
+    stop_on=frozenset(),
+)
+OF_EVERY_PROTOCOL = (NOTICE, CONFIRM.template)
+
 REVIEW_WHENS = frozenset({When.REVIEW_UNBOOKED, When.REVIEW_BOOKED, When.UNTIL_REVIEW_DONE})
 
 
@@ -132,6 +154,27 @@ class ReviewRule:
     key: str
     after: Span
     tolerance: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Exercise:
+    """One exercise of the course, in its order: `text` is the key of its words among the texts."""
+
+    key: str
+    text: str
+    phase: Phase = Phase.SOLO
+
+
+@dataclass(frozen=True, slots=True)
+class CheckIn:
+    """When her answers need a person: from which pain on, after how many "not yet", after how long a silence.
+
+    The numbers are the clinic's; where one is absent, that rule is not there.
+    """
+
+    pain: int | None = None  # 0-10: at this and above her messages wait and a line asks for a call
+    not_yet: int | None = None
+    silence: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,13 +214,16 @@ class Protocol:
     on_new_treatment: OnNewTreatment = OnNewTreatment.REPLACE
     urgent: str = "urgent_general"
     retired: bool = False
+    exercises: tuple[Exercise, ...] = ()
+    check_in: CheckIn = CheckIn()
 
     def find_step(self, key: str) -> Step | None:
-        """The step with that key, or None."""
-        return next((step for step in self.steps if step.key == key), None)
+        """The step with that key, or None; also the one that belongs to no protocol."""
+        return CONFIRM if key == CONFIRM.key else next((step for step in self.steps if step.key == key), None)
 
     @property
     def templates(self) -> tuple[str, ...]:
         """Keys of the texts its messages to patients need, with the urgent block and the footer."""
         mails = {step.template: None for step in self.steps if step.audience is Audience.PATIENT}
-        return (*mails, self.urgent, "_footer")
+        moves = {exercise.text: None for exercise in self.exercises}
+        return (*mails, *moves, self.urgent, "_footer", *OF_EVERY_PROTOCOL)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from db.states import AddressState, Audience, Phase, Reason, ReminderState, ReviewStatus, StepKind, StopReason, Topic
 from scheduler.planning.course import Course, ReviewState
 from scheduler.planning.facts import PatientFacts, PlanFacts
-from scheduler.planning.protocol import Step, StopOn
+from scheduler.planning.protocol import NOTICE, Step, StopOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ _ADDRESS_HOLDS = {
 def beyond_reach(patient: PatientFacts) -> bool:
     """Whether even staff have nothing left to do or ask about her."""
     return patient.stopped in _STOPS_STAFF_TOO
+
+
+def messages_stopped(patient: PatientFacts) -> Reason | None:
+    """Why nothing goes to her at all, or None."""
+    return _STOPS.get(patient.stopped) if patient.stopped else None
 
 
 def cancelled(reason: Reason) -> Verdict:
@@ -137,7 +142,8 @@ def _holds(step: Step, plan: PlanFacts, course: Course, patient: PatientFacts) -
         return Reason.NOT_APPROVED
     if step.audience is Audience.STAFF:
         return None
-    if plan.approved_templates is not None and step.template not in plan.approved_templates:
+    needed = {step.template, NOTICE} if patient.by_notice else {step.template}
+    if plan.approved_templates is not None and not needed <= plan.approved_templates:
         return Reason.NOT_APPROVED
     if _consent(step, patient) is None:
         return Reason.CONSENT_MISSING

@@ -4,11 +4,11 @@ Sharing days out among a patient's plans is in `spread`; the difference to the s
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from db.states import Audience, Phase, ReviewStatus
+from db.states import Audience, Phase, ReviewStatus, StepKind
 from scheduler.local_time import next_allowed, to_utc, to_wall
 from scheduler.planning.course import Course, ReviewState, later
 from scheduler.planning.facts import Moment, PatientFacts, PlanFacts, Rules
@@ -53,12 +53,15 @@ def wanted(
 ) -> list[Wanted]:
     """All messages one care plan calls for, in step order. Nothing here depends on the present time."""
     found = []
-    for step in plan.protocol.steps:
+    for protocol_step in plan.protocol.steps:
+        step = _as_she_likes(protocol_step, patient, rules)
         for occurrence, review, anchor in _occurrences(step, plan, course):
             offset = step.offset
             if step.repeat:
                 offset = offset.plus(step.repeat.every.times(occurrence - 1))
             due_local, own_time = _own_time(step, offset, anchor, patient.zone)
+            if step.kind is StepKind.EXERCISE and step.audience is Audience.PATIENT:
+                due_local, own_time = _after_pauses(step, due_local, own_time, course, patient)
             due_at = allowed(step, own_time, patient.zone, rules)
             found.append(
                 Wanted(
@@ -76,6 +79,30 @@ def wanted(
                 )
             )
     return found
+
+
+def _as_she_likes(step: Step, patient: PatientFacts, rules: Rules) -> Step:
+    """The step at the time of day she likes to be written to, where it is about visits or the plan followed at home."""
+    likes = patient.preferred_time
+    if likes is None or step.at is None or step.kind not in (StepKind.EXERCISE, StepKind.REVIEW):
+        return step
+    if step.audience is Audience.STAFF or not rules.window.holds(datetime.combine(date.min, likes)):
+        return step
+    return replace(step, at=likes)
+
+
+def _after_pauses(
+    step: Step, due_local: datetime, own_time: datetime, course: Course, patient: PatientFacts
+) -> tuple[datetime, datetime]:
+    """A message of the plan followed at home, later by the pauses that began before it; a weekly one on her day."""
+    for pause in course.pauses:
+        if own_time >= pause.since:
+            due_local += timedelta(days=pause.days)
+            own_time = to_utc(due_local, patient.zone)
+    if step.repeat and step.at and patient.preferred_weekday is not None:
+        due_local += timedelta(days=(patient.preferred_weekday - due_local.weekday()) % 7)
+        own_time = to_utc(due_local, patient.zone)
+    return due_local, own_time
 
 
 def allowed(step: Step, instant: datetime, zone: str, rules: Rules) -> datetime:
