@@ -23,6 +23,8 @@ PURE = (
     "scheduler/smtp_outcome.py",
     "scheduler/received_parts.py",
     "scheduler/delivery_report.py",
+    "scheduler/small_counts.py",
+    "scheduler/follow_up_counts.py",
 )
 PURE_NAMES = tuple(f"{place.removesuffix('.py').rstrip('/').replace('/', '.')}." for place in PURE)
 ALONE = {
