@@ -22,8 +22,9 @@ SERVICE = str(ROOT / "service.py")
 
 
 def command(environ: dict[str, str], *words: str) -> list[str]:
-    """The words that run one of our commands with those settings."""
-    return ["env", *(f"{name}={value}" for name, value in environ.items()), sys.executable, SERVICE, *words]
+    """The words that run one of our commands with those settings, its bytecode kept as an installed program's is."""
+    kept = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={ROOT / '.venv' / 'bytecode'}"]
+    return ["env", *kept, *(f"{name}={value}" for name, value in environ.items()), sys.executable, SERVICE, *words]
 
 
 def on_sqlite(folder: Path, messages: int, port: int) -> Contestant:
