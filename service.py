@@ -4,36 +4,25 @@ Commands are in `commands/`, what they call in `scheduler/`.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
 import sys
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported: looking for garbage in that is a tenth of a start, and there is none
+
 from collections.abc import Callable
+from importlib import import_module
 from itertools import count
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Engine, event, select
 from sqlalchemy.exc import OperationalError
 
-from commands import (
-    backup,
-    bounce,
-    demo,
-    gate,
-    keys,
-    library,
-    lot,
-    operate,
-    patient,
-    record_import,
-    record_move,
-    reminder,
-    staff,
-    treatment,
-)
 from commands.context import Door, print_error, print_line
-from commands.sending import print_due, print_sent
 from db.advisory import Presence
 from db.engine import Store, UnsafeDatabase, check_engine, make_engine
 from db.migrations import SchemaTooNew, StillAtWork, current, head
@@ -48,49 +37,69 @@ from scheduler.library import Library
 from scheduler.logs import log, own_frames, setup_logs
 from scheduler.mime import MailWriter
 from scheduler.mime import Sender as MailSender
-from scheduler.rules import fingerprint, rules
-from scheduler.sender import Sender
 from scheduler.sending_lock import SendingLock
 from scheduler.settings import Settings, load_settings
 from scheduler.stop_log import StopLog
 from scheduler.stop_log import path_of as stop_log_path
 
+if TYPE_CHECKING:
+    from scheduler.sender import Sender
+
 CHECK_SECONDS = 1.0  # how often `run` looks whether one of its tasks has ended
 PRESENCE_EVERY = 10  # of these looks: far below the silence after which the database takes it for gone
 
-app = typer.Typer(
-    name="aftercare",
-    help="Aftercare: a clinic's record of treatments and the follow-up that comes from it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,  # a traceback with locals would show patients' data
-)
-app.add_typer(patient.app, name="patient")
-app.add_typer(treatment.app, name="treatment")
-app.add_typer(treatment.event_app, name="event")
-app.command("plan")(treatment.plan)
-app.command("reminders")(reminder.reminders)
-app.add_typer(reminder.app, name="reminder")
-app.command("preview")(reminder.preview)
-app.add_typer(library.protocol_app, name="protocol")
-app.add_typer(library.template_app, name="template")
-app.command("import")(record_import.import_)
-app.command("lot")(lot.lot)
-app.command("bounce")(bounce.bounce)
-app.command("check")(operate.check)
-app.command("status")(operate.status)
-app.command("hold")(gate.hold)
-app.command("release")(gate.release)
-app.add_typer(operate.audit_app, name="audit")
-app.add_typer(keys.app, name="keys")
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
-app.command("move-record")(record_move.move_record)
-app.add_typer(staff.app, name="staff")
-app.command("demo")(demo.demo)
+# The first word of a command line, and what of `commands/` answers it; `migrate`, `run` and `send-due` are below.
+COMMANDS = {
+    "plan": ("treatment", "plan"),
+    "reminders": ("reminder", "reminders"),
+    "preview": ("reminder", "preview"),
+    "import": ("record_import", "import_"),
+    "lot": ("lot", "lot"),
+    "bounce": ("bounce", "bounce"),
+    "check": ("operate", "check"),
+    "status": ("operate", "status"),
+    "hold": ("gate", "hold"),
+    "release": ("gate", "release"),
+    "backup": ("backup", "backup"),
+    "restore": ("backup", "restore"),
+    "move-record": ("record_move", "move_record"),
+    "demo": ("demo", "demo"),
+    "patient": ("patient", "app"),
+    "treatment": ("treatment", "app"),
+    "event": ("treatment", "event_app"),
+    "reminder": ("reminder", "app"),
+    "protocol": ("library", "protocol_app"),
+    "template": ("library", "template_app"),
+    "audit": ("operate", "audit_app"),
+    "keys": ("keys", "app"),
+    "staff": ("staff", "app"),
+}
 
 
-@app.callback()
+def make_app(word: str | None = None) -> typer.Typer:
+    """All commands; with a word that is one of them, that one alone: the others' imports are half of a start."""
+    app = typer.Typer(
+        name="aftercare",
+        help="Aftercare: a clinic's record of treatments and the follow-up that comes from it.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # a traceback with locals would show patients' data
+    )
+    app.callback()(prepare)
+    own = {"migrate": migrate, "run": run, "send-due": send_due}
+    asked = COMMANDS if word not in (*COMMANDS, *own) else [word] if word in COMMANDS else []
+    for name in asked:
+        module, part = COMMANDS[name]
+        found = getattr(import_module(f"commands.{module}"), part)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    for name, command in own.items():
+        app.command(name)(command)
+    return app
+
+
 def prepare(context: typer.Context) -> None:
     """Read the settings only when a command needs them."""
     context.obj = Door(
@@ -127,8 +136,6 @@ def open_clinic(settings: Settings, clock: Clock | None = None) -> Clinic:
         clock=clock,
         library=found_library,
         writer=writer,
-        rules=rules(settings),
-        fingerprint=fingerprint(settings),
     )
 
 
@@ -146,7 +153,6 @@ def _keys(settings: Settings, engine: Engine) -> KeyRing:
     return read_key_file(settings.keys_file)
 
 
-@app.command()
 def migrate() -> None:
     """Bring the database schema to this program's; nothing is lost, and a second run changes nothing."""
     settings = _settings()
@@ -158,7 +164,6 @@ def migrate() -> None:
     print_line(f"The schema is {head()} now." if changed else f"The schema is {head()} already.")
 
 
-@app.command()
 def run(
     no_web: Annotated[bool, typer.Option("--no-web", help="no pages, no /health")] = False,
     no_sending: Annotated[bool, typer.Option("--no-sending", help="pages only; nothing leaves")] = False,
@@ -181,6 +186,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
     """Send and answer until SIGTERM or SIGINT; a second signal ends at once. Raises when a part of it has died."""
     from scheduler.accounts.front_door import FrontDoor
     from scheduler.accounts.staff import first_link
+    from scheduler.sender import Sender
     from web.app import ROUTES, make_app  # a fifth of the start of every command, and only this one needs it
     from web.server import WebServer
 
@@ -210,6 +216,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
             await sender.start()
             if server is not None:
                 server.app.state.signs = sender.signs
+        _look_for_garbage()
         if server is None:
             log().info("ready")
         else:
@@ -227,7 +234,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
         log().info("stopped")
 
 
-async def _until(stop: asyncio.Event, sender: Sender | None, be_present: Callable[[], None]) -> None:
+async def _until(stop: asyncio.Event, sender: "Sender | None", be_present: Callable[[], None]) -> None:
     """Wait for a stop; a task of the sender that died, or a schema that changed, ends the service.
 
     Whoever watches it notices.
@@ -256,11 +263,13 @@ def _be_present(presence: Presence, clinic: Clinic) -> None:
             raise Refused(f"the database has schema {found} now, this program works with {head()}: start the newer one")
 
 
-@app.command("send-due")
 def send_due(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would be sent")] = False,
 ) -> None:
     """Send what is due now, once, then exit."""
+    from commands.sending import print_due, print_sent
+    from scheduler.sender import Sender
+
     settings = _settings()
     if dry_run:
         print_due(open_clinic(settings))
@@ -291,14 +300,25 @@ def _settings() -> Settings:
     return settings
 
 
+def _look_for_garbage() -> None:
+    """From here on; what the start has made stays, and is not looked at again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def _holder(command: str) -> str:
     return f"{command}, process {os.getpid()} on {socket.gethostname()}"
 
 
 def main() -> None:
     """Run a command. Exit 0 done, 1 it failed or found something, 2 the input or a setting is invalid."""
+    word = sys.argv[1] if len(sys.argv) > 1 else None
     os.umask(0o077)  # what is written here names patients or proves what was done: it is for this user alone
     try:
+        app = make_app(word)
+        if word != "run":
+            _look_for_garbage()
         app()
     except (InvalidInput, NeedsConfirmation) as wrong:
         print_error(str(wrong))

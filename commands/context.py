@@ -8,13 +8,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
 from scheduler.clinic import Clinic
 from scheduler.clock import Clock
@@ -22,9 +20,10 @@ from scheduler.entries import check_moment
 from scheduler.errors import InvalidInput, NeedsConfirmation
 from scheduler.settings import Settings
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 E = TypeVar("E", bound=StrEnum)
-# Where nobody looks at a terminal, a line is a line: programs read it.
-out = Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 1_000)
 
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="who does it; default: the system user")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON with stable keys instead of text")]
@@ -110,9 +109,20 @@ def confirm(question: str, yes: bool) -> None:
         raise typer.Exit(1)
 
 
+@cache
+def _out() -> "Console":
+    """Standard output; imported when something is printed: of what starts, many print nothing or only JSON.
+
+    Where nobody looks at a terminal, a line is a line: programs read it.
+    """
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=True, markup=False, width=None if sys.stdout.isatty() else 1_000)
+
+
 def print_line(text: str = "") -> None:
     """One line on standard output."""
-    out.print(text)
+    _out().print(text)
 
 
 def print_error(text: str) -> None:
@@ -130,12 +140,14 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: s
     if not rows:
         print_line(empty)
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for head in heads:
         table.add_column(head, overflow="fold", no_wrap=head in _WHOLE)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    out.print(table)
+    _out().print(table)
 
 
 _WHOLE = frozenset({"id", "reminder", "batch", "due", "key"})  # what people copy is never broken in two
@@ -159,6 +171,9 @@ def utc(instant: datetime | None) -> str | None:
 @contextmanager
 def progress(label: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on a terminal; silent elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)

@@ -18,7 +18,6 @@ from commands.context import (
 from db import audit, care_plans, reminders
 from db.states import ReminderState
 from scheduler.backup import find_last_backup
-from scheduler.checks import check as run_checks
 from scheduler.health import examine
 
 audit_app = typer.Typer(help="Who did or saw what; is the chain whole.", no_args_is_help=True)
@@ -26,6 +25,8 @@ audit_app = typer.Typer(help="Who did or saw what; is the chain whole.", no_args
 
 def check(context: typer.Context, as_json: AsJson = False) -> None:
     """Look for what is wrong: settings, database, keys, mail server, clock, protocols, texts."""
+    from scheduler.checks import check as run_checks  # all that sends; `status` is asked for again and again
+
     findings = run_checks(clinic_of(context))
     if as_json:
         print_json([asdict(found) for found in findings])

@@ -109,7 +109,6 @@ class Sender:
     async def start(self) -> None:
         """Register this worker, recover what a dead one left, and begin to send."""
         await self.open()
-        self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
         self._tasks.append(asyncio.create_task(self._lag.run(), name="loop lag"))
         self._ticker.every("look", self._look, seconds=LOOK_SECONDS)
         self._ticker.every("heartbeat", self._beat, seconds=HEARTBEAT_SECONDS)
@@ -123,6 +122,7 @@ class Sender:
             self._ticker.at("mailbox at start", self._machine.now(), self._mailbox.look)
         self._ticker.start()
         await self._sweep()
+        self._tasks.append(asyncio.create_task(self._replan(), name="replanning"))
 
     async def send_due(self) -> None:
         """One sweep, then send all that is due now; returns when nothing of it is on the wire any more.

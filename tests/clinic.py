@@ -31,7 +31,6 @@ from scheduler.entries import PatientForm
 from scheduler.library import Library
 from scheduler.mime import MailWriter, Sender
 from scheduler.planning.patient_plan import PatientPlan, plan_patient
-from scheduler.rules import fingerprint, rules
 from scheduler.settings import SHIPPED, load_settings
 from scheduler.treatments import Started, TreatmentForm
 from tests.people import AMINA, Person
@@ -397,8 +396,6 @@ def _clinic(store: Store, clock: FastClock, folder: Path, values: Mapping[str, s
         writer=MailWriter(
             Sender(settings.sender_address, settings.sender_name, settings.reply_to, settings.message_domain)
         ),
-        rules=rules(settings),
-        fingerprint=fingerprint(settings),
     )
 
 

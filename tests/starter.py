@@ -86,10 +86,13 @@ class Starter:
 def main() -> None:
     """Import the program, then fork it for each order on stdin; tell its process id, and its exit code."""
     sys.path[0] = str(ROOT)
+    import alembic.command  # noqa: F401
+
     import service
     import web.app
     import web.server  # noqa: F401  (what `run` imports late)
 
+    service.make_app()
     for line in sys.stdin:
         order = json.loads(line)
         pid = os.fork()

@@ -6,7 +6,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,28 @@ def test_what_the_program_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     written = [tmp_path / "b", *(tmp_path / "var", *(tmp_path / "var").rglob("*"))]
     assert {"aftercare.db", "audit-anchors.jsonl"} <= {path.name for path in written}
     assert [path.name for path in written if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "without"),
+    [
+        (
+            ("status", "--json"),
+            {"aiosmtplib", "alembic", "apscheduler", "fastapi", "holidays.countries", "rich.progress"},
+        ),
+        (("send-due",), {"alembic", "fastapi", "commands.demo", "commands.backup"}),
+    ],
+)
+def test_a_start_imports_what_it_needs(tmp_path: Path, words: Sequence[str], without: set[str]) -> None:
+    env = environment(tmp_path)
+    (tmp_path / "protocols").mkdir()
+    assert command(env, "migrate").returncode == 0
+    code = "import atexit, runpy, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
+    code += f"sys.argv = {['service.py', *words]}; runpy.run_path('service.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    imported = {*done.stderr.splitlines()[-1].split()}
+    assert (done.returncode, imported & without) == (0, set())
+    assert "scheduler.clinic" in imported
 
 
 def test_a_terminal_is_asked_and_a_no_changes_nothing(env: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
 import db.follow_up
@@ -18,7 +19,7 @@ import db.staff
 import db.turns
 from db.base import Base
 from db.engine import Store, make_engine
-from db.migrations import SchemaTooNew, current, head, migrate
+from db.migrations import SchemaTooNew, current, head, is_known, migrate
 from tests.postgres import PostgresServer
 
 
@@ -66,6 +67,13 @@ def test_conditions_of_indexes_and_checks_are_those_of_the_models(store: Store, 
     with empty_engine.execution_options(writes=True).begin() as connection:
         Base.metadata.create_all(connection)
     assert _partial_indexes_and_checks(store.engine) == _partial_indexes_and_checks(empty_engine)
+
+
+def test_the_names_of_the_files_tell_what_alembic_reads_in_them() -> None:
+    scripts = ScriptDirectory(str(Path(db.migrations.__file__).parent))
+    revisions = {script.revision for script in scripts.walk_revisions()}
+    assert head() == scripts.get_current_head()
+    assert {f"{number:04}" for number in range(100) if is_known(f"{number:04}")} == revisions
 
 
 def test_migrating_twice_changes_nothing(empty_engine: Engine) -> None:

@@ -24,7 +24,6 @@ from scheduler.library import Library
 from scheduler.messages import Rendered
 from scheduler.mime import MailHeaders, MailWriter, Sender, make_message_id
 from scheduler.outbox import write_mail
-from scheduler.rules import fingerprint, rules
 from scheduler.settings import load_settings
 from tests.people import DANUTA, entered
 from web.server import WebServer
@@ -50,8 +49,6 @@ def make_clinic(store: Store, clock: FastClock, data_dir: Path, **environ: str) 
         clock=clock,
         library=Library(settings.protocol_folders, settings.template_folders, settings.clinic_language),
         writer=MailWriter(sender),
-        rules=rules(settings),
-        fingerprint=fingerprint(settings),
     )
 
 

@@ -130,7 +130,7 @@ def commands(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 def all_commands() -> dict[str, Any]:
     import service  # here, so that the other tests stand while a command is being built
 
-    app: typer.Typer = service.app
+    app: typer.Typer = service.make_app()
     return dict(commands(get_command(app)))
 
 
