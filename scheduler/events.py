@@ -25,11 +25,18 @@ from scheduler.planning.facts import Moment
 from scheduler.planning.patient_plan import PatientPlan
 
 REVIEW_KINDS = frozenset(
-    {EventKind.REVIEW_BOOKED, EventKind.REVIEW_CANCELLED, EventKind.REVIEW_MISSED, EventKind.REVIEW_COMPLETED}
+    {
+        EventKind.REVIEW_BOOKED,
+        EventKind.REVIEW_CANCELLED,
+        EventKind.REVIEW_MISSED,
+        EventKind.REVIEW_COMPLETED,
+        EventKind.VISIT_CONFIRMED,
+        EventKind.QUESTIONS_ANSWERED,
+    }
 )
 # Their time is when something will be; everything else has happened.
-_AHEAD = frozenset({EventKind.REVIEW_BOOKED, EventKind.SESSION_BOOKED, EventKind.SOLO_STARTED})
-_NEED_A_TIME = frozenset({EventKind.REVIEW_BOOKED})
+_AHEAD = frozenset({EventKind.REVIEW_BOOKED, EventKind.SESSION_BOOKED, EventKind.SOLO_STARTED, EventKind.PAUSED})
+_NEED_A_TIME = frozenset({EventKind.REVIEW_BOOKED, EventKind.PAUSED})
 _TROUBLE = frozenset({EventKind.COMPLICATION, EventKind.COMPLICATION_RESOLVED})
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,39}")
 CLOCK_SLACK = timedelta(minutes=5)  # a phone's clock may run ahead of ours
@@ -145,7 +152,7 @@ def _moment(clinic: Clinic, kind: EventKind, at: str | None) -> Moment:
             )
         return moment
     if kind in _NEED_A_TIME:
-        raise InvalidInput("at: say when the visit starts, like --at 2026-12-08T14:00")
+        raise InvalidInput("at: say when it is (a visit its start, a pause its end), like --at 2026-12-08T14:00")
     now = clinic.clock.now()
     return Moment(to_wall(now, zone), zone, now)
 

@@ -22,6 +22,7 @@ _WORDS: Final = {
         "clinic.hours": "Monday to Friday, 9:00 to 17:00",
         "urgent.number": "999",
         "staff.signature": "Anna from Orchard Lane",
+        "dose": "3 times a week, 10 minutes each",
         "text": "Rest for the time on your sheet.",
     },
     "de": {
@@ -31,6 +32,7 @@ _WORDS: Final = {
         "clinic.hours": "Montag bis Freitag, 9:00 bis 17:00 Uhr",
         "urgent.number": "112",
         "staff.signature": "Anna vom Gartenweg 12",
+        "dose": "3-mal in der Woche, je 10 Minuten",
         "text": "Ruhen Sie so lange, wie es auf Ihrem Blatt steht.",
     },
 }
@@ -39,7 +41,7 @@ _WORDS: Final = {
 def sample_values(language: str, names: Collection[str] = ()) -> dict[str, str]:
     """A value for every name of a source, and for each `text.<key>` found in `names`; dates in that language."""
     words = dict(_WORDS.get(language.partition("-")[0], _WORDS["en"]))
-    text = words.pop("text")
+    text, dose = words.pop("text"), words.pop("dose")
     return {
         "patient.preferred_name": "Asha",
         "treatment.date": day_in_words(_BEFORE, language),
@@ -49,6 +51,8 @@ def sample_values(language: str, names: Collection[str] = ()) -> dict[str, str]:
         "step.number": "2",
         "step.total": "6",
         "week.number": "2",
+        "exercise.dose": dose,
+        "exercise.size": "Set A, size 2",
         "link.page": "https://letters.example.org/l/q7w2k9m4x1c8v5b3n6z0",
         "link.stop": "mailto:stop@example.org?subject=stop",
         **words,

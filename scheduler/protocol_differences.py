@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from db.states import Audience
-from scheduler.planning.protocol import Field, Protocol, Repeat, ReviewRule, Step, Text
+from scheduler.planning.protocol import Exercise, Field, Protocol, Repeat, ReviewRule, Step, Text
 from scheduler.protocol_words import (
     KINDS,
     MANUAL,
@@ -21,7 +21,9 @@ from scheduler.protocol_words import (
     WHENS,
     WORKING_DAYS,
     anchor_words,
+    check_in_words,
     count_words,
+    exercise_words,
     field_words,
     is_before,
     place_words,
@@ -34,7 +36,7 @@ from scheduler.protocol_words import (
 )
 
 NameOf = Callable[[Step], str]  # how a step's message is called on the page
-Part = TypeVar("Part", Step, ReviewRule, Field, Text)
+Part = TypeVar("Part", Step, ReviewRule, Field, Text, Exercise)
 
 _AUDIENCES: Final = {Audience.PATIENT: "a message to the patient", Audience.STAFF: "a line for staff"}
 
@@ -50,6 +52,7 @@ def differences(before: Protocol, after: Protocol, called: NameOf = name_of) -> 
         *_about_all(before, after),
         *_parts("review", before.reviews, after.reviews, lambda one: f"{one.key} review", review_words, _of_review),
         *_parts("field", before.fields, after.fields, lambda one: one.label, field_words, _of_field),
+        *_parts("exercise", before.exercises, after.exercises, exercise_words, exercise_words, _of_exercise),
         *_parts("value", before.texts, after.texts, text_label, text_label, _of_text),
         *_parts("step", before.steps, after.steps, called, lambda one: _in_full(one, called), _of_step),
     ]
@@ -64,6 +67,9 @@ def _about_all(before: Protocol, after: Protocol) -> Iterator[str]:
         yield f"{NEW_TREATMENTS[after.on_new_treatment]} Before: {NEW_TREATMENTS[before.on_new_treatment]}"
     if after.urgent != before.urgent:
         yield f"Every message carries the urgent block “{after.urgent}” (before: “{before.urgent}”)."
+    if after.check_in != before.check_in:
+        told, was = (check_in_words(rule) or "her answers need nobody." for rule in (after.check_in, before.check_in))
+        yield f"{told} Before: {was}"
     if after.retired is not before.retired:
         yield "It is retired: no new treatments." if after.retired else "It takes new treatments again."
 
@@ -95,6 +101,13 @@ def _of_review(before: ReviewRule, after: ReviewRule) -> Iterator[str]:
     if after.tolerance != before.tolerance:
         told, was = (span_words(review.tolerance) or "no day" for review in (after, before))
         yield f"may be off by {told} (before: {was})"
+
+
+def _of_exercise(before: Exercise, after: Exercise) -> Iterator[str]:
+    if after.text != before.text:
+        yield f"has the text “{after.text}” (before: “{before.text}”)"
+    if after.phase is not before.phase:
+        yield f"belongs to the {after.phase.value} part now (before: {before.phase.value})"
 
 
 def _of_field(before: Field, after: Field) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Final
 from db.states import Audience, OnUnknown, Past, Phase, StepKind
 from scheduler.planning.protocol import (
     Anchor,
+    CheckIn,
+    Exercise,
     Field,
     FieldType,
     OnNewTreatment,
@@ -209,7 +211,28 @@ def rules_of(protocol: Protocol) -> list[str]:
     rules = [NEW_TREATMENTS[protocol.on_new_treatment]]
     if protocol.minimum_age is not None:
         rules.append(f"For patients of {protocol.minimum_age} years and over.")
-    return rules
+    if protocol.exercises:
+        rules.append(f"The course at home, in its order: {', '.join(map(exercise_words, protocol.exercises))}.")
+    asks = check_in_words(protocol.check_in)
+    return [*rules, asks] if asks else rules
+
+
+def exercise_words(exercise: Exercise) -> str:
+    """`own touch`, `together touch (only once the part with a partner is released)`."""
+    name = exercise.key.replace("-", " ").replace("_", " ")
+    return f"{name} (only once the part with a partner is released)" if exercise.phase is Phase.PARTNER else name
+
+
+def check_in_words(rule: CheckIn) -> str:
+    """When her answers need a person, in one sentence; empty when no rule is given."""
+    told = []
+    if rule.pain is not None:
+        told.append(f"pain of {rule.pain} or more (0-10): the plan's messages wait and a line asks for a call")
+    if rule.not_yet is not None:
+        told.append(f"{count_words(rule.not_yet, 'answer')} “not yet” in a row: a line says so")
+    if rule.silence is not None:
+        told.append(f"no answer for {span_words(rule.silence)}: a line says so")
+    return f"Her answers: {'; '.join(told)}." if told else ""
 
 
 def _conditions(step: Step) -> Iterator[str]:

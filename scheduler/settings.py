@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from scheduler import setting_values as values
 from scheduler.errors import InvalidSettings
 from scheduler.local_time import Window
+from scheduler.opening_hours import OpeningHours
 from scheduler.setting_sources import PREFIX, Found, collect, shown
 
 SHIPPED = Path(__file__).resolve().parent.parent / "templates"
@@ -91,6 +92,9 @@ class Settings(BaseModel):
     clinic_name: str = Field("Your clinic", description="one line of text")
     clinic_phone: str = Field("(phone number to be set)", description="one line of text")
     clinic_hours: str = Field("(hours to be set)", description="one line of text")
+    opening_hours: OpeningHours = Field(
+        OpeningHours.parse("Mo-Fr 09:00-17:00"), description="hours like Mo-Fr 09:00-17:00; Sa 09:00-12:00"
+    )
     clinic_time_zone: str = Field("Europe/London", description="an IANA time zone like Europe/London")
     clinic_country: str = Field("GB", description="a country like GB, or with its region like GB-ENG")
     clinic_language: str = Field("en", description="a language like en")
@@ -180,6 +184,11 @@ class Settings(BaseModel):
     @classmethod
     def _window(cls, text: Any) -> Any:
         return Window.parse(text) if isinstance(text, str) else text
+
+    @field_validator("opening_hours", mode="before")
+    @classmethod
+    def _opening_hours(cls, text: Any) -> Any:
+        return OpeningHours.parse(text) if isinstance(text, str) else text
 
     @field_validator("protocols_dir", "templates_dir")
     @classmethod

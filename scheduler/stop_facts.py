@@ -18,6 +18,12 @@ _PERMITTING: Final = frozenset(
         EventKind.CALL_CLOSED,
         EventKind.SOLO_STARTED,
         EventKind.PARTNER_WANTED,
+        EventKind.CHECKED_IN,
+        EventKind.UNPAUSED,
+        EventKind.EXERCISE_SET,
+        EventKind.STEPPED_BACK,
+        EventKind.VISIT_CONFIRMED,
+        EventKind.QUESTIONS_ANSWERED,
     }
 )
 _FORBIDDING_DECISIONS: Final = (

@@ -55,6 +55,13 @@ def test_every_kind_of_event_is_stored_audited_and_planned(desk: Desk, treatment
         (K.PARTNER_REVOKED, None),
         (K.HEALING_CLEARED, None),
         (K.SESSION_BOOKED, "2026-12-20T10:00"),
+        (K.EXERCISE_SET, None),
+        (K.CHECKED_IN, None),
+        (K.STEPPED_BACK, None),
+        (K.PAUSED, "2026-12-20T10:00"),
+        (K.UNPAUSED, None),
+        (K.VISIT_CONFIRMED, None),
+        (K.QUESTIONS_ANSWERED, None),
         (K.COMPLETE, None),
         (K.STOP, None),
     ]
@@ -202,7 +209,7 @@ def test_a_plan_with_nothing_left_is_completed_by_itself(desk: Desk, treatment_i
 
 def test_a_wrong_event_changes_nothing(desk: Desk, treatment_id: UUID) -> None:
     wrong: list[tuple[EventKind, str | None, dict[str, object], str]] = [
-        (K.REVIEW_BOOKED, None, {}, "say when the visit starts"),
+        (K.REVIEW_BOOKED, None, {}, "say when it is"),
         (K.REVIEW_BOOKED, "2026-12-08", {}, "has no time"),
         (K.REVIEW_BOOKED, "2036-12-08T14:00", {}, "ahead"),
         (K.REVIEW_BOOKED, "9999-12-08T14:00", {}, "1900 to 2200"),

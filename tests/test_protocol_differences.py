@@ -9,6 +9,7 @@ import pytest
 from db.states import Audience, OnUnknown, Past, Phase, StepKind
 from scheduler.planning.protocol import (
     Anchor,
+    CheckIn,
     FieldType,
     OnNewTreatment,
     Protocol,
@@ -126,6 +127,8 @@ ALL: dict[str, Any] = {
     "fields": TOXIN.fields[1:],
     "texts": (),
     "steps": TOXIN.steps[1:],
+    "exercises": TOXIN.exercises[1:],
+    "check_in": CheckIn(pain=5),
 }
 
 

@@ -14,6 +14,8 @@ from scheduler.durations import format_span
 from scheduler.planning.protocol import Anchor, FieldType, OnNewTreatment, StopOn, When
 from scheduler.protocol_steps import STEP_KEYS, Mode
 from scheduler.protocols import (
+    CHECK_IN_KEYS,
+    EXERCISE_KEYS,
     FIELD_KEYS,
     REVIEW_KEYS,
     TEXT_KEYS,
@@ -24,6 +26,7 @@ from scheduler.protocols import (
     read_protocol,
 )
 
+LISTS = ("field", "text", "review", "exercise", "check_in", "step")
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "protocols.md").read_text(encoding="utf-8")
 FILES = list_protocol_files([ROOT / "templates" / "protocols"])
@@ -38,10 +41,12 @@ def section(heading: str) -> str:
 @pytest.mark.parametrize(
     ("heading", "keys"),
     [
-        ("## The file's own keys", [key for key in TOP_KEYS if key not in ("field", "text", "review", "step")]),
+        ("## The file's own keys", [key for key in TOP_KEYS if key not in LISTS]),
         ("## `[[field]]`", FIELD_KEYS),
         ("## `[[text]]`", TEXT_KEYS),
         ("## `[[review]]`", REVIEW_KEYS),
+        ("## `[[exercise]]`", EXERCISE_KEYS),
+        ("## `[check_in]`", CHECK_IN_KEYS),
         ("## `[[step]]`", STEP_KEYS),
     ],
 )

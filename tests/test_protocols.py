@@ -11,6 +11,7 @@ import pytest
 
 from db.states import Audience, OnUnknown, Past, Phase, StepKind
 from scheduler.planning.protocol import (
+    OF_EVERY_PROTOCOL,
     Anchor,
     Field,
     FieldType,
@@ -192,7 +193,11 @@ def test_no_elapsed_time_at_all_still_counts_as_elapsed() -> None:
 
 def test_a_line_for_staff_needs_no_text_file() -> None:
     source = step_with('"how_are_you"', '"staff_call"') + 'audience = "staff"\n'
-    assert read_protocol(source, "check-up.toml", TEMPLATES).templates == ("urgent_general", "_footer")
+    assert read_protocol(source, "check-up.toml", TEMPLATES).templates == (
+        "urgent_general",
+        "_footer",
+        *OF_EVERY_PROTOCOL,
+    )
 
 
 def test_windows_line_endings_and_a_byte_order_mark_change_nothing() -> None:
