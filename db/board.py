@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import ColumnElement, TextClause, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
+from db.conditions import held, unsettled, waiting
 from db.follow_up import CarePlan, Reminder
 from db.states import Audience, Reason, ReminderState
 
@@ -16,7 +17,8 @@ from db.states import Audience, Reason, ReminderState
 class BoardFilter:
     """What the board shows: due from `since` to before `until`; empty collections mean everything.
 
-    `ready_by`: only what may leave by then (for what is due now).
+    `unsettled`: of what failed or was missed only what nobody acted on. `ready_by`: of what waits only what may leave
+    by then. Both say which states there are, in the words of their index, and `states` says nothing more.
     """
 
     since: datetime | None
@@ -31,28 +33,43 @@ class BoardFilter:
 def list_board(
     session: Session, wanted: BoardFilter, limit: int, after: tuple[datetime, UUID] | None = None
 ) -> list[tuple[Reminder, CarePlan]]:
-    """Reminders by due time, a page at a time: `after` is the last one of the page before."""
-    query = select(Reminder, CarePlan).join(CarePlan, CarePlan.id == Reminder.care_plan_id)
+    """Reminders by due time, a page at a time: `after` is the last one of the page before.
+
+    Without a join: SQLite would begin it with all care plans there are.
+    """
+    few = _few(wanted)
+    query = select(Reminder)
+    if few:
+        # All of them, then their order: PostgreSQL would else walk through everything in the order of its due time.
+        chosen = select(Reminder.id).where(*few).cte().prefix_with("MATERIALIZED")
+        query = query.where(Reminder.id.in_(select(chosen.c.id)))
+    elif wanted.states:
+        query = query.where(Reminder.state.in_(sorted(wanted.states)))
     if wanted.since is not None:
         query = query.where(Reminder.due_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(Reminder.due_at < wanted.until)
-    if wanted.states:
-        query = query.where(Reminder.state.in_(sorted(wanted.states)))
     if wanted.reasons:
         query = query.where(Reminder.reason.in_(sorted(wanted.reasons)))
     if wanted.patients is not None:
         query = query.where(Reminder.patient_id.in_(list(wanted.patients)))
-    if wanted.unsettled:
-        query = query.where(Reminder.settled_at.is_(None))
-    if wanted.ready_by is not None:
-        query = query.where(Reminder.ready_at <= wanted.ready_by, Reminder.audience == Audience.PATIENT)
     if after is not None:
         # A bare value in a tuple would be bound as SQLAlchemy's own kind of instant, not as ours.
         last = (literal(after[0], Reminder.due_at.type), literal(after[1], Reminder.id.type))
         query = query.where(tuple_(Reminder.due_at, Reminder.id) > tuple_(*last))
-    query = query.order_by(Reminder.due_at, Reminder.id).limit(limit)
-    return [(row[0], row[1]) for row in session.execute(query)]
+    rows = session.scalars(query.order_by(Reminder.due_at, Reminder.id).limit(limit)).all()
+    of_these = select(CarePlan).where(CarePlan.id.in_({row.care_plan_id for row in rows}))
+    plans = {plan.id: plan for plan in session.scalars(of_these)} if rows else {}
+    return [(row, plans[row.care_plan_id]) for row in rows]
+
+
+def _few(wanted: BoardFilter) -> list[ColumnElement[bool] | TextClause]:
+    """What an index of few rows answers, in its own words; empty for anything else."""
+    if wanted.unsettled:
+        return [unsettled()]
+    if wanted.ready_by is not None:
+        return [waiting(), Reminder.ready_at <= wanted.ready_by, Reminder.audience == Audience.PATIENT]
+    return [held()] if wanted.states == {ReminderState.HELD} else []
 
 
 def count_board(session: Session, since: datetime, until: datetime) -> dict[tuple[ReminderState, Reason | None], int]:

@@ -14,6 +14,7 @@ from sqlalchemy import event, insert, select, text
 from sqlalchemy.orm import Session
 
 from db import board, gate, reminders, sends, worklist
+from db.board import BoardFilter
 from db.follow_up import Reminder, Review
 from db.states import Reason, ReminderState, ReviewStatus
 from db.turns import find_turn
@@ -119,7 +120,20 @@ def queries(now: datetime, worker_id: UUID) -> Mapping[str, tuple[str, Callable[
             lambda session: worklist.list_reviews_to_book(session, now.date(), 10),
         ),
         "visits": ("ix_reviews_open_visit", lambda session: worklist.list_visits(session, None, soon, 10)),
-        "the board": ("ix_reminders_due_at", lambda session: board.count_board(session, now, soon)),
+        "the board's tabs": ("ix_reminders_due_at", lambda session: board.count_board(session, now, soon)),
+        "the board": ("ix_reminders_due_at", lambda session: board.list_board(session, BoardFilter(now, soon), 10)),
+        "the board, held": (
+            "ix_reminders_held",
+            lambda session: board.list_board(session, BoardFilter(None, None, frozenset({ReminderState.HELD})), 10),
+        ),
+        "the board, not sent": (
+            "ix_reminders_unsettled",
+            lambda session: board.list_board(session, BoardFilter(None, None, unsettled=True), 10),
+        ),
+        "the board, due": (
+            "ix_reminders_ready",
+            lambda session: board.list_board(session, BoardFilter(None, None, ready_by=now), 10),
+        ),
     }
 
 

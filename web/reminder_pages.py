@@ -35,7 +35,7 @@ from web.seen import is_noted, note_view
 from web.timeline_words import message_words, outcome_words, report_words, row_acts
 from web.times import Say
 
-PAGE: Final = 100
+PAGE: Final = 50
 AROUND: Final = timedelta(days=14)
 _S = ReminderState
 
