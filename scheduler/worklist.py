@@ -26,7 +26,8 @@ from scheduler.library import Shelf
 from scheduler.local_time import to_utc, to_wall
 from scheduler.subjects import title_of_row
 
-EACH: Final = 20  # lines of one kind; the rest is counted and found on the board
+EACH: Final = 10  # lines of one kind, and messages that leave; of those there are more, which are found by a link
+MOST: Final = 50  # lines of a kind that harms, of the one kind that was asked for, and visits
 LEAVES_WITHIN: Final = timedelta(hours=24)
 HER_ROWS: Final = 8  # messages of one patient that wait for the same answer: so many are looked at for one line
 BOOK_AHEAD: Final = timedelta(days=7)  # a review without a visit is asked for this long before it is due
@@ -130,6 +131,7 @@ class Worklist:
     counted: Mapping[Reason, int]
     visits: Sequence[Line]  # today's, still to come
     leaving: Sequence[Reminder]
+    leaves_more: bool
     letters: Letters | None  # what people wrote to the technical mailbox
     people: Mapping[UUID, Patient] = field(repr=False)
     plans: Mapping[UUID, CarePlan] = field(repr=False)
@@ -141,31 +143,34 @@ class Worklist:
         return title_of_row(self.shelf, plan, row, patient.language)
 
 
-def read_worklist(session: Session, clinic: Clinic) -> Worklist:
-    """Everything that waits for a person now."""
+def read_worklist(session: Session, clinic: Clinic, asked: LineKind | None = None) -> Worklist:
+    """Everything that waits for a person now; with a kind, more of that kind's lines and none of another."""
     now = clinic.clock.now()
     full: set[LineKind] = set()
-    returned = find_waiting(session, EACH + 1)
-    found = _to_act_on(session, list(_lines(session, clinic, now, full, returned)))
-    by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind}
-    lines = [line for kind in LineKind for line in by_kind[kind][:EACH]]
+    most = {kind: MOST if kind in RED or kind is asked else EACH for kind in LineKind}
+    returned = find_waiting(session, most[LineKind.CAME_BACK] + 1)
+    found = _to_act_on(session, list(_lines(session, clinic, now, full, returned, most)))
+    by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind if asked in (None, kind)}
+    lines = [line for kind, all_of_it in by_kind.items() for line in all_of_it[: most[kind]]]
     zone = clinic.settings.clinic_time_zone
     tomorrow = to_wall(now, zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     visits = [
         _about(LineKind.VISIT_PASSED, review, review.visit_at)
-        for review in stored.list_visits(session, now, to_utc(tomorrow, zone), EACH)
+        for review in stored.list_visits(session, now, to_utc(tomorrow, zone), MOST)
     ]
-    leaving = stored.list_leaving(session, now + LEAVES_WITHIN, EACH)
+    leaving = stored.list_leaving(session, now + LEAVES_WITHIN, EACH + 1)
+    leaves_more, leaving = len(leaving) > EACH, leaving[:EACH]
     held = stored_reminders.count_by_reason(session, ReminderState.HELD)
     shown = [*lines, *visits]
     people = stored.open_patients(session, [line.patient_id for line in shown] + [row.patient_id for row in leaving])
     return Worklist(
         at=now,
         lines=[line for line in lines if line.patient_id in people],
-        more=frozenset(kind for kind, all_of_it in by_kind.items() if len(all_of_it) > EACH) | full,
+        more=frozenset(kind for kind, all_of_it in by_kind.items() if len(all_of_it) > most[kind] or kind in full),
         counted={reason: held[reason] for reason in COUNTED if held.get(reason)},
         visits=[line for line in visits if line.patient_id in people],
         leaving=[row for row in leaving if row.patient_id in people],
+        leaves_more=leaves_more,
         letters=_letters(returned),
         people=people,
         plans=stored.find_plans(
@@ -190,28 +195,37 @@ def _to_act_on(session: Session, found: Sequence[Line]) -> list[Line]:
     return [line for line in found if line.patient_id not in gone or line.kind is LineKind.UNSIGNED]
 
 
-def _lines(session: Session, clinic: Clinic, now: datetime, full: set[LineKind], returned: Waiting) -> Iterator[Line]:
-    some = EACH + 1
-    for plan in stored.list_call_asked(session, some):
+def _lines(
+    session: Session,
+    clinic: Clinic,
+    now: datetime,
+    full: set[LineKind],
+    returned: Waiting,
+    most: Mapping[LineKind, int],
+) -> Iterator[Line]:
+    """All lines, of each kind one more than are shown. `full` is told where only so many rows were looked at."""
+    some = {kind: count + 1 for kind, count in most.items()}
+    for plan in stored.list_call_asked(session, some[LineKind.CALL_ASKED]):
         yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at)
-    for event, plan_id in stored.list_open_complications(session, some):
+    for event, plan_id in stored.list_open_complications(session, some[LineKind.COMPLICATION]):
         yield Line(LineKind.COMPLICATION, event.patient_id, plan_id, event.onset_at)
-    for plan in stored.list_release_asked(session, some):
+    for plan in stored.list_release_asked(session, some[LineKind.RELEASE_ASKED]):
         yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
     yield from _messages(session, some, full)
     for report, row in returned.reports:
         at = report.received_at
         yield Line(LineKind.CAME_BACK, row.patient_id, row.care_plan_id, at, reminder=row, report=report)
-    for question in stored_plans.list_open_questions(session, some):
+    for question in stored_plans.list_open_questions(session, some[LineKind.QUESTION]):
         yield Line(LineKind.QUESTION, question.patient_id, question.care_plan_id, question.asked_at, question=question)
     yield from _reviews(session, clinic, now, some)
-    for treatment, plan_id in stored.list_unsigned(session, now - SIGN_WITHIN, some):
+    for treatment, plan_id in stored.list_unsigned(session, now - SIGN_WITHIN, some[LineKind.UNSIGNED]):
         yield Line(LineKind.UNSIGNED, treatment.patient_id, plan_id, treatment.unsigned_since)
 
 
-def _messages(session: Session, some: int, full: set[LineKind]) -> Iterator[Line]:
+def _messages(session: Session, some: Mapping[LineKind, int], full: set[LineKind]) -> Iterator[Line]:
     """Lines about messages. `full` is told the kinds of which only so many rows were looked at."""
-    limits = dict.fromkeys(_BY_MESSAGE, some) | dict.fromkeys(_BY_PATIENT, HER_ROWS * some)
+    limits = {reason: some[kind] for reason, kind in _BY_MESSAGE.items()}
+    limits |= {reason: HER_ROWS * some[kind] for reason, kind in _BY_PATIENT.items()}
     seen: Counter[Reason] = Counter()
     told = set()
     for row in stored.list_held_each(session, limits):
@@ -228,24 +242,26 @@ def _messages(session: Session, some: int, full: set[LineKind]) -> Iterator[Line
             yield Line(kind, row.patient_id, row.care_plan_id, at, reminder=row)
     full |= {_BY_PATIENT[reason] for reason in _BY_PATIENT if seen[reason] == limits[reason]}
     missed: dict[UUID, list[Reminder]] = {}  # one line a patient: after an outage there may be many
-    unsettled = stored.list_unsettled(session, (1 + HER_ROWS) * some)
+    looked_at = some[LineKind.FAILED] + HER_ROWS * some[LineKind.MISSED]
+    unsettled = stored.list_unsettled(session, looked_at)
     for row in unsettled:
         if row.state is ReminderState.FAILED:
             yield Line(LineKind.FAILED, row.patient_id, row.care_plan_id, row.changed_at, reminder=row)
         else:
             missed.setdefault(row.patient_id, []).append(row)
-    if len(unsettled) == (1 + HER_ROWS) * some:
+    if len(unsettled) == looked_at:
         full.add(LineKind.MISSED)
     for first, *others in missed.values():
         at = first.changed_at
         yield Line(LineKind.MISSED, first.patient_id, first.care_plan_id, at, reminder=first, others=tuple(others))
 
 
-def _reviews(session: Session, clinic: Clinic, now: datetime, some: int) -> Iterator[Line]:
+def _reviews(session: Session, clinic: Clinic, now: datetime, some: Mapping[LineKind, int]) -> Iterator[Line]:
     today = to_wall(now, clinic.settings.clinic_time_zone).date()
-    for review in stored.list_visits(session, None, now, some):
+    for review in stored.list_visits(session, None, now, some[LineKind.VISIT_PASSED]):
         yield _about(LineKind.VISIT_PASSED, review, review.visit_at)
-    for review in stored.list_reviews_to_book(session, today + BOOK_AHEAD, 3 * some):
+    looked_at = sum(some[kind] for kind in (LineKind.REVIEW_MISSED, LineKind.REVIEW_OVERDUE, LineKind.REVIEW_TO_BOOK))
+    for review in stored.list_reviews_to_book(session, today + BOOK_AHEAD, looked_at):
         if review.status is ReviewStatus.MISSED:
             kind = LineKind.REVIEW_MISSED
         elif review.latest_on < today:

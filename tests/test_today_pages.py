@@ -9,9 +9,11 @@ from db import audit
 from db.states import AttemptOutcome, DecisionKind, EventKind, Role, SetupStep, StopReason
 from scheduler import treatments
 from scheduler.recovery import sweep
+from scheduler.worklist import LineKind
 from tests.clinic import STAFF, Desk
 from tests.page_parts import AtWork, lines, place, seen, words
 from tests.people import AMINA, BEATRIX, CARMEN, FENG, GRETA
+from web.today_pages import MANY
 
 K, D = EventKind, DecisionKind
 RINGS = {"phone": "+44 20 7946 0101", "call_safe": "yes"}
@@ -252,6 +254,33 @@ async def test_the_lists_are_sent_again_only_when_something_has_changed(work: At
     assert (changed.status_code, "asked for a call" in changed.text) == (200, True)
     assert work.trail()[-1] == ("list.viewed", None, None, [])
     assert (await work.rosa.get("/today/lists")).status_code == 200
+
+
+async def test_of_a_kind_with_more_lines_than_fit_all_are_a_link_away(
+    work: AtWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.worklist.EACH", 1)
+    for person in (CARMEN, FENG):
+        work.desk.treat(work.desk.enter(person, confirmed=None))
+    _, treatment_id = treated(work)
+    work.desk.event(treatment_id, K.CALL_REQUESTED)
+    html = (await work.rosa.get("/today")).text
+    assert "Needs you 2+" in words_of(html)
+    assert "There are more than these 1 addresses to confirm. Look at all" in words_of(html)
+    (path,) = re.findall(r'href="(/today\?show=[^"]*)"', html)
+    whole = (await work.rosa.get(path)).text
+    assert [name in words_of(whole) for name in ("Carmen", "Feng", "Amina")] == [True, True, False]
+    assert "Needs you: addresses to confirm 2 All that needs you today" in words_of(whole)
+    (again,) = re.findall(r'hx-get="(/today/lists[^"]*)"', whole)
+    assert again.endswith("&amp;show=address_unconfirmed")
+    assert (await work.rosa.get(again.replace("&amp;", "&"))).status_code == 204
+    back = re.findall(r'name="back" value="([^"]*)"', whole)
+    assert path in back
+    assert (await work.rosa.get("/today?show=nothing")).status_code == 200
+
+
+def test_every_kind_of_line_has_a_name_for_many() -> None:
+    assert set(MANY) == set(LineKind)
 
 
 async def test_the_counts_of_the_held_lead_to_them(work: AtWork) -> None:

@@ -259,7 +259,7 @@ def counted(desk: Desk) -> int:
 
 @on_one
 def test_calls_beyond_the_limit_are_said_to_be_there(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scheduler.worklist.EACH", 2)
+    monkeypatch.setattr("scheduler.worklist.MOST", 2)
     patient_id = desk.enter(AMINA)
     for number in range(3):
         treatment_id = desk.treat(patient_id, at=f"2026-11-20T09:{number:02}", replaces=False).treatment_id

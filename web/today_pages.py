@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -17,13 +17,41 @@ from scheduler import first_days, returned_mail
 from scheduler.accounts.rights import Right
 from scheduler.done_today import read_done
 from scheduler.errors import InvalidInput
-from scheduler.worklist import Letters, LineKind, read_worklist
+from scheduler.worklist import RED, Letters, LineKind, read_worklist
 from web.doors import me_of
 from web.forms import FormModel
 from web.pages import clinic_of, fragment, go_to, page
 from web.seen import note_view
 from web.times import Say
 from web.today_lines import Act, show_done, show_leaving, show_line, show_visit
+
+# Where there are more lines of a kind than fit, what they are called.
+MANY: Final[Mapping[LineKind, str]] = {
+    LineKind.CALL_ASKED: "calls asked for",
+    LineKind.COMPLICATION: "complications",
+    LineKind.STOP_LOST: "patients of whom a stop is missing",
+    LineKind.UNKNOWN: "messages that may or may not have arrived",
+    LineKind.FAILED: "messages that did not arrive",
+    LineKind.CAME_BACK: "messages that came back",
+    LineKind.MISSED: "patients whose messages were not sent",
+    LineKind.ADDRESS_REFUSED: "addresses that refused mail",
+    LineKind.QUESTION: "questions about what was sent",
+    LineKind.VISIT_PASSED: "visits to write down",
+    LineKind.REVIEW_MISSED: "missed reviews",
+    LineKind.REVIEW_OVERDUE: "overdue reviews",
+    LineKind.FOR_STAFF: "things the protocols ask of you",
+    LineKind.RELEASE_ASKED: "next parts asked for",
+    LineKind.REVIEW_TO_BOOK: "reviews to book",
+    LineKind.ADDRESS_MISSING: "missing addresses",
+    LineKind.ADDRESS_UNCONFIRMED: "addresses to confirm",
+    LineKind.CONSENT_MISSING: "answers about consent to record",
+    LineKind.BIRTH_DATE_MISSING: "birth dates to enter",
+    LineKind.UNDER_AGE: "patients younger than their protocol allows",
+    LineKind.PAST_ASK: "messages due before they were planned",
+    LineKind.AWAITING_RELEASE: "messages to release",
+    LineKind.NOT_SENDABLE: "messages that could not be sent",
+    LineKind.UNSIGNED: "records to sign",
+}
 
 
 class LettersForm(FormModel):
@@ -38,7 +66,7 @@ class MarkForm(FormModel):
 
 
 def today_page(request: Request) -> Response:
-    """The page; it asks for its lists again by itself."""
+    """The page, or the lines of one kind of which there are more; it asks for its lists again by itself."""
     shown = _read(request)
     note_view(request, "list.viewed", "today")
     return page(request, "today.html", **shown)
@@ -79,11 +107,12 @@ def settle_letters(request: Request) -> Response:
 
 def _read(request: Request) -> dict[str, Any]:
     clinic, me = clinic_of(request), me_of(request)
+    asked = next((kind for kind in LineKind if kind.value == request.query_params.get("show")), None)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
     with clinic.store.read() as session:
-        found = read_worklist(session, clinic)
+        found = read_worklist(session, clinic, asked)
         done = read_done(session, clinic)
-        steps = first_days.list_open_steps(session, clinic) if me.may(Right.STOP_SENDING) else []
+        steps = first_days.list_open_steps(session, clinic) if me.may(Right.STOP_SENDING) and asked is None else []
         lines = [
             show_line(line, found, say, me)
             for line in found.lines
@@ -92,10 +121,21 @@ def _read(request: Request) -> dict[str, Any]:
         shown = {
             "day": say.full_date(say.today),
             "lines": lines,
-            "more": [kind for kind in found.more if kind is not LineKind.UNSIGNED or me.may(Right.RECORD)],
+            "asked": (asked.value, MANY[asked]) if asked else None,
+            "more": [
+                (
+                    "red" if kind in RED else "amber",
+                    kind.value,
+                    MANY[kind],
+                    sum(line.kind is kind for line in found.lines),
+                )
+                for kind in LineKind
+                if kind in found.more and (kind is not LineKind.UNSIGNED or me.may(Right.RECORD))
+            ],
             "counted": [(reason, count) for reason, count in found.counted.items()],
             "visits": [show_visit(line, found, say) for line in found.visits],
             "leaving": [show_leaving(row, found, say) for row in found.leaving],
+            "leaves_more": found.leaves_more,
             "letters": _letters(found.letters, say),
             "done_today": [show_done(line, done, say, me) for line in done.lines],
             "steps": steps,
