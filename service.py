@@ -188,6 +188,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
     from scheduler.accounts.staff import first_link
     from scheduler.sender import Sender
     from web.app import ROUTES, make_app  # a fifth of the start of every command, and only this one needs it
+    from web.private.app import ByName, make_private_app
     from web.server import WebServer
 
     stop = asyncio.Event()
@@ -200,7 +201,7 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked, number)
-    server: WebServer | None = None
+    servers: list[WebServer] = []
     sender: Sender | None = None
     presence = Presence(clinic.store.engine)
     try:
@@ -208,16 +209,24 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
         if web:
             host, port = clinic.settings.listen_address
             door = FrontDoor(clinic, asks_second_factor=asks_second_factor)
-            server = WebServer(make_app(clinic, ROUTES, door), host, port)
+            staff = make_app(clinic, ROUTES, door)
+            server = WebServer(staff, host, port)
+            if clinic.settings.public_url is not None:
+                patients = make_private_app(clinic)
+                server = WebServer(ByName(staff, patients, clinic.settings.public_url), host, port)
+                if clinic.settings.patient_address is not None:
+                    servers.append(WebServer(patients, *clinic.settings.patient_address))
+                    await servers[0].start()
+            servers.append(server)
             bound = await server.start()
             first = first_link(clinic, door.now())
         if sending:
             sender = Sender(clinic)
             await sender.start()
-            if server is not None:
-                server.app.state.signs = sender.signs
+            if web:
+                staff.state.signs = sender.signs
         _look_for_garbage()
-        if server is None:
+        if not web:
             log().info("ready")
         else:
             print_line(f"Aftercare is here: http://{host}:{bound}/ (this machine only). Ctrl-C stops it.")
@@ -228,8 +237,8 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
     finally:
         if sender is not None:
             await sender.stop()
-        if server is not None:
-            await server.stop()
+        for each in servers:
+            await each.stop()
         presence.release()
         log().info("stopped")
 

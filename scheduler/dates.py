@@ -53,6 +53,13 @@ def time_in_words(at: time, language: str, told_zone: str | None = None) -> str:
 
 
 @lru_cache(maxsize=64)
+def language_name(language: str) -> str:
+    """A language's own name for itself: `English`, `Deutsch`."""
+    name = Locale.parse(language.replace("-", "_")).get_language_name() or language
+    return name[:1].upper() + name[1:]
+
+
+@lru_cache(maxsize=64)
 def calendar_words(language: str) -> frozenset[str]:
     """The names of months and weekdays, case-folded: a person may be called May or April."""
     locale = locale_of(language)

@@ -130,30 +130,30 @@ def code_kind(session: Session, patient_id: UUID) -> PageCodeKind | None:
     return None if code is None else code.kind
 
 
-def try_code(clinic: Clinic, opening: Opening, typed: str) -> Code:
-    """Whether it is the code she chose. Each try is counted, durably, before it is looked at."""
+def try_code(clinic: Clinic, opening: Opening, typed: str) -> tuple[Code, int]:
+    """Whether it is the code she chose, and how many tries are left. Each is counted before it is looked at."""
     with clinic.store.write(ACTOR, clinic.clock.now()) as session:
         code = page_links.find_code(session, opening.patient_id)
         if code is None:
-            return Code.NONE
+            return Code.NONE, 0
         counted = page_links.count_try(session, opening.patient_id, MOST_TRIES)
         kind, stored = code.kind, code.code_hash
         session.expire(code)
-        used_up = code.tries >= MOST_TRIES
+        left = MOST_TRIES - code.tries
     if not counted:
-        return Code.LOCKED
+        return Code.LOCKED, 0
     if passwords.matches(_plain(kind, typed), stored, _key(clinic)):
         with clinic.store.write(ACTOR, clinic.clock.now()) as session:
             page_links.forget_tries(session, opening.patient_id)
             audit.record(session, "page.opened", "reminder", opening.reminder_id, opening.patient_id)
-        return Code.RIGHT
-    if not used_up:
-        return Code.WRONG
+        return Code.RIGHT, MOST_TRIES
+    if left > 0:
+        return Code.WRONG, left
     with clinic.store.write(ACTOR, clinic.clock.now()) as session:
         _, plan = lock_opening(session, clinic, opening)
         raised_lines.raise_line(session, plan, RaisedKind.CODE_LOCKED)
         audit.record(session, "page.locked", "patient", opening.patient_id, opening.patient_id)
-    return Code.LOCKED
+    return Code.LOCKED, 0
 
 
 def set_code(clinic: Clinic, actor: str, patient_id: UUID, kind: PageCodeKind, typed: str) -> None:

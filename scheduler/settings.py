@@ -271,6 +271,11 @@ class Settings(BaseModel):
         return values.host_and_port(self.listen)
 
     @property
+    def patient_address(self) -> tuple[str, int] | None:
+        """Host and port of the patients' pages, when they have their own."""
+        return values.host_and_port(self.patient_listen) if self.patient_listen else None
+
+    @property
     def message_domain(self) -> str:
         """The domain of our Message-IDs: the sender's."""
         return self.sender_address.rpartition("@")[2]

@@ -19,6 +19,9 @@ _FILES: Final = {
     "aftercare.css": (FOLDER / "aftercare.css", "text/css; charset=utf-8"),
     "aftercare.js": (FOLDER / "aftercare.js", "text/javascript; charset=utf-8"),
     "htmx.js": (FOLDER / "vendor" / "htmx-2.0.11.min.js", "text/javascript; charset=utf-8"),
+    "page.css": (FOLDER / "private" / "page.css", "text/css; charset=utf-8"),
+    "page.js": (FOLDER / "private" / "page.js", "text/javascript; charset=utf-8"),
+    "plain.svg": (FOLDER / "private" / "plain.svg", "image/svg+xml"),
     "icon.svg": (FOLDER / "icon.svg", "image/svg+xml"),
 }
 _KEPT: Final = "public, max-age=31536000, immutable"

@@ -10,7 +10,7 @@ from typing import Final
 
 import uvicorn
 from anyio.to_thread import current_default_thread_limiter
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from scheduler.errors import Refused
 from web.connection import Connection
@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
 class WebServer:
     """One address and the app that answers there. `start`, then `stop`."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self.app = app
         self._host = host
         self._port = port
@@ -114,4 +114,4 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _sentence(shown: str, reason: str) -> str:
-    return f"cannot listen on {shown}: {reason}; AFTERCARE_LISTEN sets another address"
+    return f"cannot listen on {shown}: {reason}; AFTERCARE_LISTEN, or AFTERCARE_PATIENT_LISTEN, sets another address"

@@ -47,20 +47,29 @@ class Throttle:
         self._lock = threading.Lock()
         self._tries: OrderedDict[tuple[str, ...], deque[float]] = OrderedDict()  # the last tried comes last
 
+    def check(self, limits: tuple[Limit, ...], *who: str) -> None:
+        """Raises `TooManyTries` when another try would be one too many; counts nothing."""
+        with self._lock:
+            self._refuse(limits, self._tries.get(who, deque()), self._machine.boottime())
+
     def count(self, limits: tuple[Limit, ...], *who: str) -> None:
         """Count one try. Raises `TooManyTries` when it is one too many; that one is not counted."""
         with self._lock:
             now = self._machine.boottime()
             self._forget_old(now)
             tries = self._tries.get(who) or deque(maxlen=max(limit.tries for limit in limits))
-            for limit in limits:
-                if len(tries) >= limit.tries:
-                    passed = now - tries[-limit.tries]
-                    if passed < limit.seconds:
-                        raise TooManyTries(math.ceil(limit.seconds - passed))
+            self._refuse(limits, tries, now)
             tries.append(now)
             self._tries[who] = tries
             self._tries.move_to_end(who)
+
+    @staticmethod
+    def _refuse(limits: tuple[Limit, ...], tries: deque[float], now: float) -> None:
+        for limit in limits:
+            if len(tries) >= limit.tries:
+                passed = now - tries[-limit.tries]
+                if passed < limit.seconds:
+                    raise TooManyTries(math.ceil(limit.seconds - passed))
 
     def forget(self, *who: str) -> None:
         """The right one got in: what was counted against her is forgotten."""
