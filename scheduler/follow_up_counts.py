@@ -68,6 +68,11 @@ class WeekOfPain:
     median: float
     upper: float
 
+    @property
+    def at_least(self) -> int:
+        """How many patients, rounded down to fives: beside the counts of reviews the number itself would say more."""
+        return self.patients // LEAST * LEAST
+
 
 def months_until(last: date, count: int) -> list[date]:
     """The first days of so many months, the last of them that of a day."""

@@ -11,7 +11,8 @@ that follows from what is shown already.
 Why nothing can be computed back, not even knowing the rule. A hidden part stands in no sum but its column's. When that
 is exact, the others of the column can make up for any value from 0 to 4 of the hidden one; when it is not, the column
 might as well hold that value and nothing else that is hidden. `tests/test_small_counts.py` states this as a law. What
-it does not cover: two tables of different days, from which the change between them can be seen.
+it does not cover: two tables of different days, from which the change between them can be seen, and what somebody
+concludes who knows from elsewhere that two tables are about the same people.
 """
 
 from collections.abc import Sequence

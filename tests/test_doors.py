@@ -28,13 +28,13 @@ MAY: Final[Mapping[Role, frozenset[Right]]] = {
     Role.CLINICIAN: frozenset(
         {
             *(Right.OWN, Right.DESK, Right.RECORD, Right.APPROVE, Right.LIBRARY, Right.WRITE_TEXTS),
-            *(Right.STOP_SENDING, Right.LOTS),
+            *(Right.STOP_SENDING, Right.LOTS, Right.FIGURES),
         }
     ),
     Role.MANAGER: frozenset(
         {
             *(Right.OWN, Right.DESK, Right.LIBRARY, Right.WRITE_TEXTS, Right.STOP_SENDING, Right.IMPORT, Right.LOTS),
-            *(Right.STAFF, Right.TRAIL),
+            *(Right.FIGURES, Right.STAFF, Right.TRAIL),
         }
     ),
     Role.AUDITOR: frozenset({Right.OWN, Right.LIBRARY, Right.TRAIL}),

@@ -127,6 +127,12 @@ def test_a_week_has_the_median_and_the_quartiles_of_its_patients_worst() -> None
     assert (week.patients, week.lower, week.median, week.upper) == (5, 3, 3, 3)
 
 
+@pytest.mark.parametrize(("patients", "at_least"), [(5, 5), (9, 5), (10, 10), (24, 20)])
+def test_how_many_patients_told_it_is_rounded_down_to_fives(patients: int, at_least: int) -> None:
+    (week,) = pain_by_week([told(n, 14, 3) for n in range(patients)])["course"]
+    assert week.at_least == at_least
+
+
 def test_fewer_than_five_patients_are_left_out_however_much_they_told() -> None:
     assert pain_by_week([told(n, 13 + more, 5) for n in range(4) for more in range(3)]) == {}
     mixed = [told(n, 14, 5) for n in range(3)] + [told(n, 14, 5, "laser") for n in range(3, 6)]

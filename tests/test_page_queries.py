@@ -21,6 +21,7 @@ ELSEWHERE = (
     "/texts",
     "/import",
     "/lots",
+    "/figures",
     "/audit",
     "/staff",
     "/settings",

@@ -22,6 +22,7 @@ from web import (
     decision_pages,
     door_pages,
     entry_pages,
+    figure_pages,
     help_pages,
     import_pages,
     library_pages,
@@ -148,6 +149,10 @@ ROUTES: Final = (
     Route("/lots", "GET", Right.LOTS, lot_pages.lot_page),
     Route("/lots", "POST", Right.LOTS, lot_pages.find),
     Route("/lots/export", "POST", Right.LOTS, lot_pages.export),
+    # figures
+    Route("/figures", "GET", Right.FIGURES, figure_pages.figures_page),
+    Route("/figures/pain", "POST", Right.FIGURES, figure_pages.work_out_pain),
+    Route("/figures/export", "POST", Right.FIGURES, figure_pages.export),
     # staff, settings, the trail, help
     Route("/staff", "GET", Right.STAFF, staff_pages.staff_page),
     Route("/staff", "POST", Right.STAFF, staff_pages.add),

@@ -59,6 +59,7 @@ _NAVIGATION: Final = (
 _MORE: Final = (
     ("/import", "Import", Right.IMPORT),
     ("/lots", "Lots", Right.LOTS),
+    ("/figures", "Figures", Right.FIGURES),
     ("/audit", "Audit trail", Right.TRAIL),
     ("/staff", "Staff", Right.STAFF),
     ("/settings", "Settings", Right.STAFF),

@@ -25,6 +25,7 @@ RIGHT_WORDS: Final[Mapping[Right, str]] = {
     Right.STOP_SENDING: "stop all sending, and release it",
     Right.IMPORT: "import patients from a file, release an import, undo it",
     Right.LOTS: "find the patients treated from a lot",
+    Right.FIGURES: "see the clinic's figures: counts over many patients, small ones withheld",
     Right.STAFF: "make and change accounts, read the settings",
     Right.TRAIL: "read the trail: who did or saw what",
 }
@@ -34,8 +35,8 @@ ROLE_OPTIONS: Final = tuple(
         ROLE_NAMES[role],
         {
             Role.RECEPTION: "the desk, without the clinical text",
-            Role.CLINICIAN: "the desk, the record, approving, lots",
-            Role.MANAGER: "the desk, import, lots, staff, settings, the trail",
+            Role.CLINICIAN: "the desk, the record, approving, lots, figures",
+            Role.MANAGER: "the desk, import, lots, figures, staff, settings, the trail",
             Role.AUDITOR: "the trail; ids, never names of patients",
         }[role],
     )

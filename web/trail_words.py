@@ -31,6 +31,8 @@ _LOOKS: Final = {
     "text.read_for": "read a text with a patient’s values",
     "import.viewed": "looked at an import",
     "trail.viewed": "looked at the trail",
+    "figures.viewed": "looked at the clinic’s figures",
+    "figures.worked_out": "had pain over time worked out",
 }
 _RECORD: Final = {
     "patient.added": "entered a patient",
@@ -117,6 +119,7 @@ _LIBRARY: Final = {
     "plan.version_moved": "moved a plan to another version",
 }
 _STAFF: Final = {
+    "figures.exported": "saved figures as a file",
     "sign_in.refused": "was refused at the sign-in",
     "sign_in.code_refused": "gave a wrong code",
     "sign_in.recovery_code": "used a recovery code",

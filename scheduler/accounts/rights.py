@@ -20,6 +20,7 @@ class Right(StrEnum):
     STOP_SENDING = "stop_sending"  # closing the gate, and opening it again
     IMPORT = "import"
     LOTS = "lots"  # from a lot to the patients treated with it
+    FIGURES = "figures"  # counts over many patients, small ones withheld
     STAFF = "staff"  # accounts of others, settings
     TRAIL = "trail"  # who did or saw what
 
@@ -37,6 +38,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
                 Right.WRITE_TEXTS,
                 Right.STOP_SENDING,
                 Right.LOTS,
+                Right.FIGURES,
             }
         ),
         Role.MANAGER: frozenset(
@@ -48,6 +50,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
                 Right.STOP_SENDING,
                 Right.IMPORT,
                 Right.LOTS,
+                Right.FIGURES,
                 Right.STAFF,
                 Right.TRAIL,
             }
