@@ -182,11 +182,13 @@ def download(content: bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-def problem(status: int) -> HTMLResponse:
+def problem(status: int, way_back: bool = True) -> HTMLResponse:
     """A neutral page: it tells neither what is wrong inside nor what else there is."""
     title = HTTPStatus(status).phrase
     sentence = _SENTENCES.get(status, title + ".")
-    text = _ENVIRONMENT.get_template("problem.html").render(title=title, sentence=sentence, asset_path=asset_path)
+    text = _ENVIRONMENT.get_template("problem.html").render(
+        title=title, sentence=sentence, asset_path=asset_path, way_back=way_back
+    )
     return HTMLResponse(text, status)
 
 
@@ -199,8 +201,10 @@ def _render(request: Request, template: str, values: Mapping[str, Any]) -> str:
 class Envelope:
     """Around all pages: every answer gets `HEADERS` unless it brought its own, and every exception a neutral page."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None, way_back: bool = True) -> None:
         self._app = app
+        self._way_back = way_back
+        self._headers = {**HEADERS, **(more or {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -213,7 +217,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -224,4 +228,4 @@ class Envelope:
             log().error("page_failed", exc_info=True)
             if started:
                 raise
-            await problem(500)(scope, receive, send_with_headers)
+            await problem(500, self._way_back)(scope, receive, send_with_headers)
