@@ -29,6 +29,7 @@ from scheduler.subjects import title_of_row
 SHOWN: Final = 30
 _IMPORT: Final = "import.done"
 _EVENTS: Final = {f"event.{kind.value}": kind for kind in EventKind}
+_OTHERS: Final = ("service", "patient")  # what these did, nobody at the desk did
 _ENDS: Final = (DecisionKind.DONE, DecisionKind.CANCEL)
 _DECISIONS: Final = {f"reminder.{kind.value}": kind for kind in DecisionKind}
 
@@ -64,7 +65,7 @@ def read_done(session: Session, clinic: Clinic) -> DoneToday:
     found = [
         event
         for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS), SHOWN, but_with=_IMPORT)
-        if event.actor != "service" and event.patient_id is not None and event.subject_id is not None
+        if event.actor not in _OTHERS and event.patient_id is not None and event.subject_id is not None
     ]
     event_ids = [UUID(each.subject_id) for each in found if each.action in _EVENTS and each.subject_id]
     reminder_ids = [UUID(each.subject_id) for each in found if each.action in _DECISIONS and each.subject_id]

@@ -19,7 +19,7 @@ from scheduler.accounts.rights import Right
 from scheduler.decisions import Decided
 from scheduler.errors import AftercareError, InvalidInput, NotFound
 from web.doors import NotAllowed, local_path, me_of
-from web.event_rights import OWN_FORMS, may_record, may_take_back
+from web.event_rights import OWN_FORMS, SAID, may_record, may_take_back
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.sentences import DONE
@@ -154,6 +154,8 @@ def record_event(request: Request, treatment_id: UUID) -> Response:
     except ValueError:
         raise InvalidInput("kind: is none that can be recorded here") from None
     me = me_of(request)
+    if kind in SAID:
+        raise InvalidInput("kind: only the patient says this, on the private page")
     if not may_record(kind, me):
         raise NotAllowed
     if kind in OWN_FORMS:

@@ -25,8 +25,9 @@ from scheduler.accounts.front_door import Present
 from scheduler.decisions import can_reopen
 from scheduler.timeline import Happened, Message
 from web.event_rights import may_take_back
+from web.event_words import event_fields, event_words
 from web.times import Say
-from web.today_lines import Act, decide, review_name
+from web.today_lines import Act, decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +46,12 @@ class Entry:
     at: datetime | None = None
 
 
-_EVENT_WORDS: Final = {
-    EventKind.REVIEW_BOOKED: "{review} review booked for {when}",
-    EventKind.REVIEW_CANCELLED: "{review} visit cancelled",
-    EventKind.REVIEW_MISSED: "Did not come to the {review} review",
-    EventKind.REVIEW_COMPLETED: "{review} review held",
-    EventKind.SOLO_STARTED: "Part done alone started, from {when}",
-    EventKind.PARTNER_WANTED: "Wants the part with a partner",
-    EventKind.PARTNER_RELEASED: "Part with a partner released",
-    EventKind.PARTNER_REVOKED: "Release of the part with a partner taken back",
-    EventKind.PARTNER_NOT_WANTED: "No part with a partner wanted",
-    EventKind.SESSION_BOOKED: "Next session booked for {when}",
-    EventKind.HEALING_CLEARED: "Activities cleared",
-    EventKind.COMPLICATION: "Complication reported, since {when}",
-    EventKind.COMPLICATION_RESOLVED: "Complication resolved",
-    EventKind.CALL_REQUESTED: "Asked for a call",
-    EventKind.CALL_CLOSED: "Call made",
-    EventKind.HOLD: "Plan put on hold",
-    EventKind.RESUME: "Plan resumed",
-    EventKind.STOP: "Plan stopped",
-    EventKind.COMPLETE: "Plan completed",
-}
 _RED_EVENTS: Final = frozenset({EventKind.COMPLICATION, EventKind.CALL_REQUESTED})
+_ADDRESS_FACTS: Final = {
+    AddressFactKind.CONFIRMED: ("quiet", "Address confirmed"),
+    AddressFactKind.REFUSED: ("amber", "The address refused mail"),
+    AddressFactKind.DISOWNED: ("amber", "Whoever read the address said that it is another person’s; it was removed"),
+}
 _DECISION_WORDS: Final = {
     DecisionKind.HOLD: "held",
     DecisionKind.RESUME: "given back",
@@ -103,7 +88,6 @@ _OUTCOMES: Final = {
     AttemptOutcome.UNKNOWN: "the answer was lost",
     AttemptOutcome.STOPPED: "a stop came first",
 }
-_FIELD_LABELS: Final = {"note": "Note", "outcome": "Outcome", "place": "Place", "wish": "Wish", "what": "What"}
 
 
 def tell(happened: Happened, say: Say, me: Present) -> Entry:
@@ -219,23 +203,6 @@ def report_words(report: DeliveryReport) -> str:
     return f"{words} ({report.status})" if report.status else words
 
 
-def event_words(kind: EventKind, review: str | None, local: str, say: Say) -> str:
-    """An event as a sentence."""
-    text = _EVENT_WORDS[kind].format(review=review_name(review or ""), when=say.wall(local))
-    return text[:1].upper() + text[1:]
-
-
-def event_fields(fields: dict[str, str]) -> list[tuple[str, str]]:
-    """What was written with an event: pain by situation first."""
-    pains = [(_label(key), f"{text} of 10") for key, text in fields.items() if key.startswith("pain")]
-    others = [(_label(key), text) for key, text in fields.items() if not key.startswith("pain")]
-    return pains + others
-
-
-def _label(key: str) -> str:
-    return _FIELD_LABELS.get(key, key.replace("_", " ").capitalize())
-
-
 def _event(event: CareEvent, retraction: CareEventRetraction | None, say: Say, me: Present) -> Entry:
     struck = ""
     acts: list[Act] = []
@@ -327,9 +294,7 @@ def _address(happened: Happened, say: Say) -> Entry | None:
     fact = happened.address
     if fact is None:
         return None
-    refused = fact.kind is AddressFactKind.REFUSED
-    words = "The address refused mail" if refused else "Address confirmed"
-    level = "amber" if refused else "quiet"
+    level, words = _ADDRESS_FACTS[fact.kind]
     return Entry(level, say.when(fact.recorded_at), words, "messages", say.who(fact.recorded_by), at=fact.recorded_at)
 
 

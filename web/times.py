@@ -107,4 +107,5 @@ class Say:
             return {actor_name(member.login): member.name for member in list_members(session)} | {
                 "service": "the service",
                 "nobody": "nobody",
+                "patient": "the patient, on the private page",
             }

@@ -29,13 +29,14 @@ from scheduler.signing import missing_for_signing
 from scheduler.timeline import Message, read_messages
 from web.doors import NotAllowed, me_of
 from web.entry_form import REPLACES, in_page_words
+from web.event_words import event_fields
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
 from web.plan_standing import standing
 from web.plots import plot_plan
 from web.seen import note_view
-from web.timeline_words import event_fields, message_words, tell_message
+from web.timeline_words import message_words, tell_message
 from web.times import Say
 from web.today_lines import review_name
 
