@@ -279,7 +279,7 @@ class Desk:
     def mark(self, worker_id: UUID, claim: sends.Claim, letter: compose.Letter | None = None) -> int | None:
         """Open an attempt; None when a stop came first."""
         letter = letter or self.letter(claim)
-        mark = marks.Mark(claim, worker_id, letter.email_version, letter.packed)
+        mark = marks.Mark(claim, worker_id, letter.email_version, letter.packed, letter.links)
         with self.store.write("service", self.clock.now()) as session:
             return marks.mark(session, [mark]).get(claim.reminder_id)
 
