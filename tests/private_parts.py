@@ -10,9 +10,12 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
+from sqlalchemy import select
 
-from db.private_page import PageCodeKind
-from db.states import AttemptOutcome
+from db.follow_up import CareEvent, Reminder
+from db.private_page import PageCodeKind, RaisedKind, RaisedLine
+from db.records import Patient
+from db.states import AttemptOutcome, EventKind, StepKind
 from scheduler import private_page
 from scheduler.clinic import Clinic
 from scheduler.compose import Letter
@@ -21,6 +24,7 @@ from web.private.app import make_private_app
 
 PUBLIC = "http://127.0.0.1:8001"
 CODE = "plum tree 7"
+TOXIN = "vaginismus-toxin"
 TOKEN = r"[A-Za-z0-9_-]{22}"
 WITH_PAGES = {"PUBLIC_URL": PUBLIC}
 
@@ -130,3 +134,46 @@ class Phone:
         """Where the page's forms go."""
         if self.shown is not None:
             yield from re.findall(r'<form[^>]* action="([^"]+)"', self.shown.text)
+
+
+def events(desk: Desk) -> list[CareEvent]:
+    """All that was recorded, in order."""
+    with desk.store.read() as session:
+        rows = list(session.scalars(select(CareEvent).order_by(CareEvent.recorded_at, CareEvent.id)))
+        for row in rows:
+            assert row.fields is not None
+        return rows
+
+
+def kinds(desk: Desk) -> list[EventKind]:
+    """The kinds of it."""
+    return [event.kind for event in events(desk)]
+
+
+def lines(desk: Desk) -> list[RaisedKind]:
+    """What is open on the staff's list."""
+    with desk.store.read() as session:
+        return [row.kind for row in session.scalars(select(RaisedLine).where(RaisedLine.closed_at.is_(None)))]
+
+
+def rows(desk: Desk, kind: StepKind = StepKind.EXERCISE) -> list[Reminder]:
+    """Reminders of a kind, by their times."""
+    with desk.store.read() as session:
+        return list(session.scalars(select(Reminder).where(Reminder.kind == kind).order_by(Reminder.due_at)))
+
+
+def patients_of(desk: Desk) -> list[UUID]:
+    """Everybody's id."""
+    with desk.store.read() as session:
+        return list(session.scalars(select(Patient.id)))
+
+
+def gone(phone: Phone, token: str, kind: str = "l") -> bool:
+    """Whether a link opens nothing."""
+    answer = phone.open(token, kind=kind)
+    return answer.status_code == 404 and "This page has ended" in phone.words
+
+
+def started(desk: Desk, treatment_id: UUID) -> None:
+    """The clinician starts the part done alone."""
+    desk.event(treatment_id, EventKind.SOLO_STARTED)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import ClassVar, Final
+from typing import Final
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -18,9 +18,18 @@ from scheduler.page_content import PageContent, read_content
 from scheduler.private_page import Code, code_kind, try_code
 from scheduler.review_calendar import calendar_file
 from web.assets import FOLDER, asset_path
-from web.forms import FormModel
 from web.plots import plot_pain
 from web.private.doors import Gone, let_in, let_out, opening_of
+from web.private.sent_forms import (
+    CallForm,
+    CheckInForm,
+    ChoicesForm,
+    CodeForm,
+    PauseForm,
+    QuestionsForm,
+    StopForm,
+    VisitForm,
+)
 from web.private.words import languages, tongue_of, words_in
 
 _ENVIRONMENT: Final = Environment(
@@ -33,69 +42,6 @@ _ENVIRONMENT: Final = Environment(
 _SAID: Final = frozenset({"answered", "saved", "stopped", "visit_yes_done", "visit_other_done", "questions_done"})
 _PLAN, _VISITS = (Topic.EXERCISES,), (Topic.REVIEWS,)
 _STOPS: Final[Mapping[str, tuple[Topic, ...]]] = {"plan": _PLAN, "visits": _VISITS, "all": (*_PLAN, *_VISITS)}
-
-
-class CodeForm(FormModel):
-    """What opens the page, and what was being written when it closed."""
-
-    code: str = ""
-    kept: Mapping[str, str] = {}
-    groups: ClassVar[Mapping[str, str]] = {"kept": "kept."}
-
-
-class CheckInForm(FormModel):
-    """How it is going."""
-
-    answer: str = ""
-    pain: str = ""
-    words: str = ""
-
-
-class CallForm(FormModel):
-    """Why she asks for a call."""
-
-    because: str = "asked"
-    words: str = ""
-
-
-class PauseForm(FormModel):
-    """For how long."""
-
-    weeks: str = ""
-
-
-class VisitForm(FormModel):
-    """Whether she comes."""
-
-    review: str
-    words: str = ""
-    answer: str = ""
-
-
-class QuestionsForm(FormModel):
-    """The questions before a visit."""
-
-    review: str
-    pains: Mapping[str, str] = {}
-    noticed: tuple[str, ...] = ()
-    words: str = ""
-    groups: ClassVar[Mapping[str, str]] = {"pains": "pain."}
-
-
-class ChoicesForm(FormModel):
-    """When and how she likes to be written to."""
-
-    at: str = ""
-    weekday: str = ""
-    language: str = ""
-    level: str = ""
-
-
-class StopForm(FormModel):
-    """Which messages."""
-
-    topic: str = ""
-    again: str = ""
 
 
 def shown(request: Request, template: str, language: str, status: int = 200, **values: object) -> HTMLResponse:

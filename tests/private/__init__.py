@@ -1,0 +1,1 @@
+"""The patients' side: her page over HTTP, and in a browser."""
