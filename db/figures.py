@@ -80,6 +80,17 @@ def list_due_reviews(session: Session, since: date, until: date) -> list[ReviewO
     return [ReviewOfTreatment(*row) for row in session.execute(_of_treatments(query, since))]
 
 
+def count_due_reviews(session: Session, since: date, until: date) -> int:
+    """How many of them there are."""
+    query = (
+        select(func.count())
+        .select_from(Review)
+        .join(CarePlan, CarePlan.id == Review.care_plan_id)
+        .where(Review.due_on <= until)
+    )
+    return session.execute(_of_treatments(query, since)).scalar_one()
+
+
 def list_plan_facts(session: Session, since: date) -> list[PlanFact]:
     """Reviews held, and plans stopped or completed, of treatments done since a day; nothing that was taken back."""
     query = (

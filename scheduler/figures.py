@@ -64,6 +64,14 @@ class ReviewFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """How much has to be read for the figures: reviews that are due, and sealed reports that may hold pain."""
+
+    reviews: int
+    reports: int
+
+
+@dataclass(frozen=True, slots=True)
 class PainFigure:
     """Pain over time of one treatment type: the weeks in which enough patients told it."""
 
@@ -88,9 +96,11 @@ def list_reviews(session: Session, clinic: Clinic) -> list[ReviewFigure]:
     return sorted(figures, key=lambda figure: figure.title.casefold())  # stable: the reviews keep their order
 
 
-def count_reports(session: Session, clinic: Clinic) -> int:
-    """How many sealed reports have to be opened for the pain of the last months' treatments."""
-    return stored.count_reports(session, PAIN_KINDS, _since(clinic))
+def count_amount(session: Session, clinic: Clinic) -> Amount:
+    """How much there is to read about the last months' treatments."""
+    since, today = _since(clinic), _today(clinic)
+    reviews = stored.count_due_reviews(session, since, today)
+    return Amount(reviews, stored.count_reports(session, PAIN_KINDS, since))
 
 
 def list_pain(clinic: Clinic, progress: Progress | None = None) -> list[PainFigure]:

@@ -10,7 +10,7 @@ import pytest
 from db.figures import list_reports
 from db.states import EventKind, Role, StopReason
 from scheduler import events, figures, reviews, treatments
-from scheduler.figures import PainFigure, ReviewFigure
+from scheduler.figures import Amount, PainFigure, ReviewFigure
 from scheduler.reviews import ReviewForm
 from scheduler.small_counts import HIDDEN, Row, Span
 from tests.clinic import STAFF, Desk
@@ -170,7 +170,7 @@ def test_reports_taken_back_and_of_cancelled_treatments_are_not_opened(
     events.retract(desk.clinic, STAFF, event_id, "another patient")
     assert pain(desk)[0].weeks[0].patients == 5
     with desk.store.read() as session:
-        assert figures.count_reports(session, desk.clinic) == 5
+        assert figures.count_amount(session, desk.clinic) == Amount(reviews=6, reports=5)
 
 
 # The page
@@ -227,16 +227,31 @@ async def test_many_reports_are_opened_beside_the_page(sqlite_desk: Desk, monkey
     for number in range(MANY):
         _, treatment_id = treat(sqlite_desk, number)
         hold(sqlite_desk, treatment_id, "2026-11-16T08:00", on_touch="4")
-    assert "6 sealed reports have to be opened for it" in await seen(dana, "/figures")
+    shown = await seen(dana, "/figures")
+    assert "Not everything is worked out yet: 6 sealed reports of pain have to be opened." in shown
+    assert "Two-week review" in shown
     assert (await dana.post("/figures/export", {"what": "pain"})).status_code == 409
-    answer = await dana.post("/figures/pain")
+    answer = await dana.post("/figures/work-out")
     assert (answer.status_code, answer.headers["location"]) == (303, "/figures")
     sqlite_desk.tick(hours=1)
     shown = await seen(dana, "/figures")
-    assert "as of today 09:00" in shown
+    assert "As of today 09:00" in shown
     assert "week 2 5 or more 4 4 to 4" in shown
     assert b"2,5,4.0,4.0,4.0" in (await dana.post("/figures/export", {"what": "pain"})).content
     assert len(sqlite_desk.audit("figures.worked_out")) == 1
+
+
+async def test_many_reviews_are_counted_beside_the_page(sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_pages, "COUNTED_IN_A_PAGE", MANY - 1)
+    dana = Staffed(sqlite_desk.clinic).at_work("dana", Role.CLINICIAN)
+    for number in range(MANY):
+        treat(sqlite_desk, number)
+    shown = await seen(dana, "/figures")
+    assert "6 reviews have to be counted" in shown
+    assert "No review has come due" not in shown
+    assert (await dana.post("/figures/export", {"what": "reviews"})).status_code == 409
+    await dana.post("/figures/work-out")
+    assert "Nov 2026 6 to 18 under 5 under 5 6 under 5" in await seen(dana, "/figures")
 
 
 async def test_the_page_asks_no_more_of_the_database_for_more_patients(sqlite_desk: Desk) -> None:

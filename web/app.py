@@ -151,7 +151,7 @@ ROUTES: Final = (
     Route("/lots/export", "POST", Right.LOTS, lot_pages.export),
     # figures
     Route("/figures", "GET", Right.FIGURES, figure_pages.figures_page),
-    Route("/figures/pain", "POST", Right.FIGURES, figure_pages.work_out_pain),
+    Route("/figures/work-out", "POST", Right.FIGURES, figure_pages.work_out),
     Route("/figures/export", "POST", Right.FIGURES, figure_pages.export),
     # staff, settings, the trail, help
     Route("/staff", "GET", Right.STAFF, staff_pages.staff_page),

@@ -21,13 +21,14 @@ from scheduler.protocol_words import review_words
 from scheduler.small_counts import Row
 from web.figure_plots import plot_counts, plot_spread
 from web.forms import EmptyForm, FormModel
+from web.line_parts import review_name
 from web.long_work import Progress, start
 from web.pages import clinic_of, download, page
 from web.seen import note_view
-from web.today_lines import review_name
 
-# Sealed reports that one page opens, in about half a second; more are opened beside it, when somebody asks.
-OPENED_IN_A_PAGE: Final = 2_000
+# What one page reads, each in less than a second; more is read beside it, when somebody asks.
+COUNTED_IN_A_PAGE: Final = 20_000  # reviews
+OPENED_IN_A_PAGE: Final = 2_000  # sealed reports
 NAMES: Final[Mapping[Became, str]] = {
     Became.WITHIN: "held within",
     Became.OUTSIDE: "held outside",
@@ -44,10 +45,21 @@ class ExportForm(FormModel):
 
 @dataclass(frozen=True, slots=True)
 class WorkedOut:
-    """Pain as it was last worked out beside a page, and when; kept in memory."""
+    """The figures as they were last worked out beside a page, and when; kept in memory."""
 
     at: datetime
+    reviews: Sequence[ReviewFigure]
     pain: Sequence[PainFigure]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The figures of one page, None for those that were never worked out. `too_much`: what no page reads by itself."""
+
+    reviews: Sequence[ReviewFigure] | None
+    pain: Sequence[PainFigure] | None
+    too_much: Sequence[str]
+    kept: WorkedOut | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,64 +72,70 @@ class Line:
 
 def figures_page(request: Request) -> Response:
     """All figures of the last months' treatments."""
-    clinic = clinic_of(request)
-    with clinic.store.read() as session:
-        reviews = figures.list_reviews(session, clinic)
-        reports = figures.count_reports(session, clinic)
-    pain, at = _pain(request, reports)
+    found = _find(request)
+    reviews, pain = found.reviews or (), found.pain or ()
     note_view(request, "figures.viewed")
-    found = {figure.title for figure in reviews} | {figure.title for figure in pain or ()}
+    titles = sorted({one.title for one in reviews} | {one.title for one in pain}, key=str.casefold)
     return page(
         request,
         "figures/figures.html",
-        types=[
-            (title, _reviews(title, reviews), _weeks(title, pain or [])) for title in sorted(found, key=str.casefold)
-        ],
+        types=[(title, _reviews(title, reviews), _weeks(title, pain)) for title in titles],
         months=figures.MONTHS,
-        to_open=reports if pain is None or at is not None else None,
-        worked_out_at=at,
-        missing=pain is None,
+        too_much=found.too_much,
+        kept_at=found.kept.at if found.kept else None,
+        files=[name for name, there in (("reviews", found.reviews), ("pain", found.pain)) if there is not None],
     )
 
 
-def work_out_pain(request: Request) -> Response:
-    """Open all reports beside the page; what comes of it then stands there."""
+def work_out(request: Request) -> Response:
+    """Read everything beside the page; what comes of it then stands there."""
     EmptyForm.read(request)
     clinic, state = clinic_of(request), request.app.state
     note_view(request, "figures.worked_out")
 
     def run(progress: Progress) -> str:
         at = clinic.clock.now()
-        state.pain_worked_out = WorkedOut(at, figures.list_pain(clinic, progress))
+        with clinic.store.read() as session:
+            reviews = figures.list_reviews(session, clinic)
+        state.figures = WorkedOut(at, reviews, figures.list_pain(clinic, progress))
         return "/figures"
 
-    return start(request, "Opening the reports of pain", run, "/figures")
+    return start(request, "Working out the figures", run, "/figures")
 
 
 def export(request: Request) -> Response:
     """One of the tables as a CSV file, which holds what the page shows."""
     form, clinic = ExportForm.read(request), clinic_of(request)
-    with clinic.store.read() as session:
-        if form.what == "reviews":
-            content = figures.export_reviews(figures.list_reviews(session, clinic))
-        elif form.what == "pain":
-            pain, _ = _pain(request, figures.count_reports(session, clinic))
-            if pain is None:
-                raise Refused("pain has not been worked out since the service started: do that first, on the page")
-            content = figures.export_pain(pain)
-        else:
-            raise Refused("there is no such table")
+    if form.what not in ("reviews", "pain"):
+        raise Refused("there is no such table")
+    found = _find(request)
+    if (found.reviews if form.what == "reviews" else found.pain) is None:
+        raise Refused("this was not worked out since the service started: do that first, on the page")
+    content = (
+        figures.export_reviews(found.reviews or ()) if form.what == "reviews" else figures.export_pain(found.pain or ())
+    )
     note_view(request, "figures.exported", fields=[form.what])
     today = to_wall(clinic.clock.now(), clinic.settings.clinic_time_zone)
     return download(content, "text/csv; charset=utf-8", f"{form.what}-{today:%Y-%m-%d}.csv")
 
 
-def _pain(request: Request, reports: int) -> tuple[Sequence[PainFigure] | None, datetime | None]:
-    """Pain, worked out now or, when that is too much for a page, earlier (then when); None when it never was."""
-    if reports <= OPENED_IN_A_PAGE:
-        return figures.list_pain(clinic_of(request)), None
-    kept: WorkedOut | None = getattr(request.app.state, "pain_worked_out", None)
-    return (kept.pain, kept.at) if kept else (None, None)
+def _find(request: Request) -> Found:
+    """The figures: read now, or as they were last worked out where that is too much for a page."""
+    clinic = clinic_of(request)
+    with clinic.store.read() as session:
+        amount = figures.count_amount(session, clinic)
+        few = amount.reviews <= COUNTED_IN_A_PAGE
+        reviews: Sequence[ReviewFigure] | None = figures.list_reviews(session, clinic) if few else None
+    pain: Sequence[PainFigure] | None = None
+    if amount.reports <= OPENED_IN_A_PAGE:
+        pain = figures.list_pain(clinic)
+    too_much = [] if few else [f"{amount.reviews:,} reviews have to be counted"]
+    too_much += [f"{amount.reports:,} sealed reports of pain have to be opened"] if pain is None else []
+    kept: WorkedOut | None = getattr(request.app.state, "figures", None) if too_much else None
+    if kept is not None:
+        reviews = kept.reviews if reviews is None else reviews
+        pain = kept.pain if pain is None else pain
+    return Found(reviews, pain, too_much, kept)
 
 
 def _reviews(title: str, reviews: Sequence[ReviewFigure]) -> list[dict[str, Any]]:
