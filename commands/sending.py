@@ -30,10 +30,10 @@ def print_due(clinic: Clinic) -> None:
 def print_sent(clinic: Clinic, since: datetime) -> None:
     """What this sweep did, counted by where each reminder stands now."""
     with clinic.store.read() as session:
-        left = [row for row in reminders.list_last_left(session, 100_000) if row.changed_at >= since]
+        left = reminders.count_left(session, since)
         counts = reminders.count_by_state(session)
         due = reminders.list_next_to_leave(session, 20)
-    print_line(f"{len(left)} message(s) left.")
+    print_line(f"{left} message(s) left.")
     for state in (ReminderState.AWAITING_RETRY, ReminderState.FAILED, ReminderState.HELD):
         if counts[state]:
             print_line(f"{counts[state]} {state.value}")

@@ -197,10 +197,10 @@ def list_latest(session: Session, reminder_ids: Sequence[UUID]) -> dict[UUID, tu
     return {row[0].id: (row[0], row[1]) for row in session.execute(query)}
 
 
-def list_last_left(session: Session, limit: int) -> list[Reminder]:
-    """What left last, the newest first."""
-    query = select(Reminder).where(Reminder.state == ReminderState.SENT)
-    return list(session.scalars(query.order_by(Reminder.changed_at.desc()).limit(limit)))
+def count_left(session: Session, since: datetime) -> int:
+    """How many left since an instant."""
+    query = select(func.count()).where(Reminder.state == ReminderState.SENT, Reminder.changed_at >= since)
+    return session.scalar(query) or 0
 
 
 def list_next_to_leave(session: Session, limit: int) -> list[Reminder]:
