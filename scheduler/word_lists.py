@@ -6,7 +6,7 @@ What is looked at, and what a hit means, is in `scheduler.wording`.
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from scheduler.errors import InvalidInput
 
 SECTIONS: Final = ("reveals", "outside", "never", "tone", "allow")
 _HEAD: Final = 3  # letters by which stems are looked up; a shorter stem would forbid half the language
-_REMEMBERED: Final = 20_000  # harmless words that need no second look
+_REMEMBERED: Final = 20_000  # harmless words, lines and links that need no second look, of each
 _INSIDE: Final = 5  # letters a stem or word needs before it is looked for inside other words
 
 _WORD = re.compile(r"\w+")
@@ -54,6 +54,9 @@ class Words:
     telling: dict[str, tuple[frozenset[str], ...]]  # the longest word of each phrase, and all words of those phrases
     long: tuple[str, ...]  # what is also looked for inside the run-together words of hosts, paths and addresses
     _harmless: set[str] = field(default_factory=set, compare=False, repr=False)  # words looked up before
+    # Lines looked at before, each with the words that tell of a phrase; links.
+    _silent: dict[str, set[str]] = field(default_factory=dict, compare=False, repr=False)
+    _silent_inside: set[str] = field(default_factory=set, compare=False, repr=False)
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> "Words":
@@ -98,8 +101,42 @@ class Words:
 
     def find_inside(self, compared: str) -> list[str]:
         """The same for a host, path or address: listed words of five letters and more also inside other words."""
+        if compared in self._silent_inside:
+            return []
         apart = re.sub(r"[\W_\d]+", " ", compared)
-        return sorted({*self.find(apart), *(word for word in self.long if word in compared)})
+        found = sorted({*self.find(apart), *(word for word in self.long if word in compared)})
+        if not found:
+            _make_room(self._silent_inside)
+            self._silent_inside.add(compared)
+        return found
+
+    def is_silent(self, text: str, compared: Callable[[str], str]) -> bool:
+        """Whether a text certainly has no listed word and no percent sign; where it has to be looked for, False.
+
+        Nearly all lines of a message are those of its text: a line that passed once passes again. `compared` makes of
+        a text what `find` takes.
+        """
+        told: set[str] = set()
+        for line in text.split("\n"):
+            tells = self._silent.get(line)
+            if tells is None:
+                seen = compared(line)
+                if "%" in seen or self.find(seen):
+                    return False
+                tells = self.telling.keys() & words_of(seen)
+                _make_room(self._silent)
+                self._silent[line] = tells
+            if tells:
+                told |= tells
+        if told:  # a phrase may go over the end of a line
+            seen = compared(text)
+            return not any(all(part in seen for part in phrase) for word in told for phrase in self.telling[word])
+        return True
+
+
+def _make_room(kept: "set[str] | dict[str, set[str]]") -> None:
+    if len(kept) >= _REMEMBERED:
+        kept.clear()
 
 
 @dataclass(frozen=True, slots=True)
