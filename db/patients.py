@@ -123,12 +123,6 @@ def _write_prefixes(session: Session, patient: Patient) -> None:
         session.execute(insert(NamePrefix), [{"prefix": prefix, "patient_id": patient.id} for prefix in prefixes])
 
 
-def find_all(session: Session, patient_ids: Collection[UUID]) -> dict[UUID, Patient]:
-    """These patients by their ids, with one query."""
-    rows = session.scalars(select(Patient).where(Patient.id.in_(list(patient_ids))))
-    return {patient.id: patient for patient in rows}
-
-
 def find_patient(session: Session, patient_id: UUID) -> Patient | None:
     """The patient with that id, or None. An undone import's patient is not found."""
     patient = session.get(Patient, patient_id)

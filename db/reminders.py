@@ -128,12 +128,6 @@ def void_claims(session: Session, patient_id: UUID) -> None:
     )
 
 
-def find_all(session: Session, reminder_ids: Sequence[UUID]) -> dict[UUID, Reminder]:
-    """These reminders by their ids, with one query."""
-    rows = session.scalars(select(Reminder).where(Reminder.id.in_(reminder_ids)))
-    return {row.id: row for row in rows}
-
-
 def find_reminder(session: Session, reminder_id: UUID) -> Reminder | None:
     """The reminder with that id, or None."""
     return session.get(Reminder, reminder_id)

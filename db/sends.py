@@ -35,6 +35,25 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class DueClaim(Claim):
+    """A claim with what it takes to write the message: as it was claimed, because no later change leaves it valid."""
+
+    step: str
+    occurrence: int
+    generation: int
+    due_local: str
+    ready_at: datetime
+    expires_at: datetime
+    message_id: str
+    unknowns: int
+
+    @property
+    def id(self) -> UUID:
+        """The reminder's."""
+        return self.reminder_id
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended and what the reminder becomes."""
 
@@ -55,7 +74,7 @@ class Outcome:
 
 def claim_due(
     session: Session, worker_id: UUID, now: datetime, limit: int, shortest_first: bool = False
-) -> list[Claim]:
+) -> list[DueClaim]:
     """Take up to `limit` due messages to patients while the gate is open; others skip what one has taken.
 
     The longest waiting first, or after a downtime those that would run out first.
@@ -81,12 +100,20 @@ def claim_due(
             Reminder.patient_id,
             Reminder.care_plan_id,
             Reminder.fence,
-            (Reminder.expires_at if shortest_first else Reminder.ready_at).label("place"),
+            Reminder.step,
+            Reminder.occurrence,
+            Reminder.generation,
+            Reminder.due_local,
+            Reminder.ready_at,
+            Reminder.expires_at,
+            Reminder.message_id,
+            Reminder.unknowns,
         )
         .execution_options(synchronize_session=False)
-    ).all()
-    ordered = sorted(taken, key=lambda row: row.place)  # RETURNING gives no order
-    return [Claim(row.id, row.patient_id, row.care_plan_id, row.fence) for row in ordered]
+    )
+    claims = [DueClaim(*values) for values in map(tuple, taken)]
+    claims.sort(key=lambda claim: claim.expires_at if shortest_first else claim.ready_at)  # RETURNING gives no order
+    return claims
 
 
 def give_back(session: Session, claim: Claim, ready_at: datetime | None = None, error: bool = False) -> bool:

@@ -11,10 +11,10 @@ from uuid import UUID
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from db import audit, reminders, sends
+from db import audit, sends
 from db import patients as stored_patients
 from db.follow_up import Reminder
-from db.records import Patient
+from db.letters import Addressee
 from db.states import Reason
 from scheduler import compose, kill_points, outcomes, pace
 from scheduler.at_work import AtWork
@@ -84,45 +84,36 @@ class Claimer:
         with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
             sends.give_back(session, claim)
 
-    def _write(self, claims: Sequence[sends.Claim], now: datetime) -> list[Ready]:
+    def _write(self, claims: Sequence[sends.DueClaim], now: datetime) -> list[Ready]:
         """The finished mails of these claims; whatever cannot be sent is put where it belongs."""
         ready = []
         with self._clinic.store.read() as session:
-            rows = reminders.find_all(session, [claim.reminder_id for claim in claims])
-            letters = compose.Letters(session, self._clinic, list(rows.values()))
+            letters = compose.Letters(session, self._clinic, {claim.care_plan_id for claim in claims})
             for claim in claims:
-                row, patient = rows.get(claim.reminder_id), letters.patients.get(claim.patient_id)
-                if row is None or patient is None:
-                    continue
                 with self._at_work.on(claim.reminder_id):
                     kill_points.reach("in_render")
-                    letter = self._write_one(session, letters, claim, row, patient, now)
+                    letter = self._write_one(session, letters, claim, now)
                 if letter is not None:
                     ready.append(Ready(claim, letter))
         return ready
 
     def _write_one(
-        self,
-        session: Session,
-        letters: compose.Letters,
-        claim: sends.Claim,
-        row: Reminder,
-        patient: Patient,
-        now: datetime,
+        self, session: Session, letters: compose.Letters, claim: sends.DueClaim, now: datetime
     ) -> compose.Letter | None:
         try:
-            if letters.is_outdated(row):
+            addressee = letters.addressees[claim.care_plan_id]
+            if addressee.planned_with != self._clinic.fingerprint:
                 self._plan_again(claim)
                 return None
-            if pace.is_late(row, now):
-                until = self._find_later(session, row, patient, now)
+            if pace.is_late(claim, now):
+                until = self._find_later(session, claim, addressee, now)
                 if until is not None:
-                    self._put_off(claim, until, row.expires_at)
+                    self._put_off(claim, until)
                     return None
-            if outcomes.may_be_at_old_address(session, row, patient):
+            if outcomes.may_be_at_old_address(session, claim, addressee.email_version):
                 self._hold(claim, Reason.UNKNOWN)
                 return None
-            return letters.write(row)
+            return letters.write(claim)
         except OperationalError:
             raise  # the database is away: this reminder is not to blame
         except compose.Revealing:
@@ -140,15 +131,17 @@ class Claimer:
             if sends.give_back(session, claim):
                 replan(session, self._clinic, claim.patient_id)
 
-    def _find_later(self, session: Session, row: Reminder, patient: Patient, now: datetime) -> datetime | None:
+    def _find_later(
+        self, session: Session, claim: sends.DueClaim, addressee: Addressee, now: datetime
+    ) -> datetime | None:
         """When a late one leaves instead of now: it is night where she is, or she gets another one today."""
-        allowed = next_allowed(now, patient.time_zone, self._clinic.rules.window)
-        return allowed if allowed > now else pace.find_other_day(session, self._clinic, row, patient, now)
+        allowed = next_allowed(now, addressee.time_zone, self._clinic.rules.window)
+        return allowed if allowed > now else pace.find_other_day(session, self._clinic, claim, addressee, now)
 
-    def _put_off(self, claim: sends.Claim, until: datetime, expires_at: datetime) -> None:
+    def _put_off(self, claim: sends.DueClaim, until: datetime) -> None:
         """What was due while nobody could send it waits for the morning or another day, or is missed."""
         with self._clinic.store.write(ACTOR, self._clinic.clock.now()) as session:
-            if until >= expires_at:
+            if until >= claim.expires_at:
                 sends.miss_claimed(session, claim)
             else:
                 sends.give_back(session, claim, ready_at=until)

@@ -4,25 +4,21 @@ Texts are compiled in `scheduler.messages`, values come from `scheduler.letter_v
 `scheduler.mime`, words judged in `scheduler.wording`.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import care_plans as stored_plans
-from db import patients as stored_patients
-from db.follow_up import CarePlan, Reminder
+from db.follow_up import Reminder
+from db.letters import Addressee, read_addressees
 from db.marks import Links, pack_copy
-from db.records import Patient
-from db.sealed import learn_keys
+from db.sends import DueClaim
 from db.states import Level
-from db.vault import Erased
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError
 from scheduler.letter_values import Values, stop_link
-from scheduler.messages import Rendered, compile_message
+from scheduler.messages import CompiledMessage, Rendered, compile_message
 from scheduler.mime import MailHeaders
 from scheduler.page_links import Tokens, links_of, page_url, stop_url, tokens_of
 from scheduler.planning.protocol import CONFIRM, NOTICE, Step
@@ -63,91 +59,89 @@ class Letter:
 
 
 def write_letter(
-    session: Session, clinic: Clinic, row: Reminder, approved_only: bool = True, stand_in: str | None = None
+    session: Session,
+    clinic: Clinic,
+    row: Reminder | DueClaim,
+    approved_only: bool = True,
+    stand_in: str | None = None,
 ) -> Letter:
     """The mail of one reminder row: see `Letters.write`."""
-    return Letters(session, clinic, [row]).write(row, approved_only, stand_in)
+    return Letters(session, clinic, {row.care_plan_id}).write(row, approved_only, stand_in)
 
 
 class Letters:
-    """Writes the mails of reminders whose patients, plans and treatments were read together: a few queries for all."""
+    """Writes the mails of reminders whose plans, patients and treatments were read together, with one query."""
 
-    def __init__(self, session: Session, clinic: Clinic, rows: Sequence[Reminder]) -> None:
+    def __init__(self, session: Session, clinic: Clinic, plan_ids: Collection[UUID]) -> None:
         self._session = session
         self._clinic = clinic
         self._shelf = clinic.library.shelf(session)
-        self.patients = stored_patients.find_all(session, {row.patient_id for row in rows})
-        self._plans = stored_plans.find_all(session, {row.care_plan_id for row in rows})
-        self._values = Values(session, clinic, list(self._plans.values()), self.patients)
-        with suppress(Erased):  # then each is read by itself, and only hers fails
-            learn_keys(session, self.patients)
+        self.addressees = read_addressees(session, plan_ids)
+        self._values = Values(session, clinic, self.addressees)
+        self._stop_link = stop_link(clinic)
+        self._messages: dict[tuple[UUID, str, str, Level, bool], CompiledMessage] = {}
 
-    def is_outdated(self, row: Reminder) -> bool:
-        """Whether its plan was made with other settings, holidays or zone data than those of today."""
-        plan = self._plans.get(row.care_plan_id)
-        return plan is not None and plan.planned_with != self._clinic.fingerprint
-
-    def write(self, row: Reminder, approved_only: bool = True, stand_in: str | None = None) -> Letter:
+    def write(self, row: Reminder | DueClaim, approved_only: bool = True, stand_in: str | None = None) -> Letter:
         """The mail of one of these reminders, exactly as it would leave.
 
         A preview may take texts where none is approved yet, and a stand-in for an address that is not known.
         Raises `NothingToSend`, `RenderFailed` or `Revealing`.
         """
         clinic = self._clinic
-        patient, plan = self.patients.get(row.patient_id), self._plans.get(row.care_plan_id)
-        if patient is None or plan is None:
-            raise NothingToSend("the reminder's patient or care plan does not exist")
-        step = self._shelf.get(plan.protocol_version_id).protocol.find_step(row.step)
+        addressee = self.addressees.get(row.care_plan_id)
+        if addressee is None:
+            raise NothingToSend("the reminder's care plan does not exist")
+        step = self._shelf.get(addressee.protocol_version_id).protocol.find_step(row.step)
         if step is None:
             raise NothingToSend(f'the protocol has no step "{row.step}"')
-        email = patient.email or stand_in
+        email = addressee.email(self._session) or stand_in
         if email is None:
             raise NothingToSend("there is no e-mail address")
         public = clinic.settings.public_url is not None
         tokens = tokens_of(clinic.store.vault, row.message_id) if public else None
-        rendered = self._render(patient, plan, step, row.occurrence, approved_only, tokens)
+        rendered = self._render(addressee, step, row.occurrence, approved_only, tokens)
         stop = stop_url(clinic.settings, tokens.stop) if tokens else None
         headers = MailHeaders(
             to=email,
             message_id=row.message_id,
             date=clinic.clock.now(),
-            list_unsubscribe_mailto=stop_link(clinic),
+            list_unsubscribe_mailto=self._stop_link,
             list_unsubscribe_https=stop if stop and stop.startswith("https://") else None,
         )
         content = clinic.writer.assemble(rendered, headers)
-        back = return_path(clinic.settings, clinic.store.vault, row.message_id, patient.email_version)
+        back = return_path(clinic.settings, clinic.store.vault, row.message_id, addressee.email_version)
         links = links_of(clinic.store.vault, row.message_id) if tokens else None
-        return Letter(row.id, email, patient.email_version, content, pack_copy(content), rendered, back, links)
+        return Letter(row.id, email, addressee.email_version, content, pack_copy(content), rendered, back, links)
 
     def _render(
-        self,
-        patient: Patient,
-        plan: CarePlan,
-        step: Step,
-        occurrence: int,
-        approved_only: bool,
-        tokens: Tokens | None,
+        self, addressee: Addressee, step: Step, occurrence: int, approved_only: bool, tokens: Tokens | None
     ) -> Rendered:
-        shelved = self._shelf.get(plan.protocol_version_id)
-        level = "full" if patient.level is Level.FULL else "general"
         # Where patients have no page to read a notice on, the general text stands in for it.
-        by_notice = patient.level is Level.NOTICE and tokens is not None and step is not CONFIRM
-        key = NOTICE if by_notice else step.template
-        texts = self._shelf.find_message(shelved.protocol, key, patient.language, level, approved_only)
-        if texts is None:
-            raise NothingToSend(
-                f'the text "{step.template}" or its urgent block or footer is not there or not approved'
-            )
-        compiled = compile_message(*(part.source if part else None for part in texts))
-        given, family, preferred = patient.given_name, patient.family_name, patient.preferred_name
-        language, called = texts.text.source.language, preferred or given
+        by_notice = addressee.level is Level.NOTICE and tokens is not None and step is not CONFIRM
+        compiled = self._message(addressee, NOTICE if by_notice else step.template, approved_only)
+        given, family, preferred = addressee.names(self._session)
+        language = compiled.source.language
         settings = self._clinic.settings
         links = None
         if tokens:
             links = {"link.page": page_url(settings, tokens.page), "link.stop": stop_url(settings, tokens.stop)}
-        rendered = compiled.render(self._values.of(plan, step, occurrence, language, compiled.names, called, links))
+        values = self._values.of(addressee, step, occurrence, language, preferred or given, compiled.names, links)
+        rendered = compiled.render(values)
         names = [name for name in (given, family, preferred) if name]
-        findings = lint_rendered(rendered, names, self._clinic.library.words(rendered.language))
+        findings = lint_rendered(rendered, names, self._clinic.library.words(language))
         if findings:
             raise Revealing(list(findings))
         return rendered
+
+    def _message(self, addressee: Addressee, template: str, approved_only: bool) -> CompiledMessage:
+        """A text in her language and on her level, with its urgent block and footer."""
+        version_id, language, level = addressee.protocol_version_id, addressee.language, addressee.level
+        key = version_id, template, language, level, approved_only
+        found = self._messages.get(key)
+        if found is None:
+            protocol, wanted = self._shelf.get(version_id).protocol, "full" if level is Level.FULL else "general"
+            texts = self._shelf.find_message(protocol, template, language, wanted, approved_only)
+            if texts is None:
+                raise NothingToSend(f'the text "{template}" or its urgent block or footer is not there or not approved')
+            found = self._messages[key] = compile_message(*(part.source if part else None for part in texts))
+        return found

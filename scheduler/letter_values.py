@@ -3,7 +3,7 @@
 The names themselves are the contract's (`scheduler.message_source`); who fills them in is `scheduler.compose`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from urllib.parse import quote
 from uuid import UUID
@@ -11,9 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from db import care_plans as stored_plans
-from db import treatments
-from db.follow_up import CarePlan
-from db.records import Patient
+from db.letters import Addressee
 from db.states import ReviewStatus
 from scheduler import dates
 from scheduler.care_plans import facts_of_all
@@ -30,15 +28,11 @@ Found = Mapping[str, str | None]
 class Values:
     """The values of these care plans' messages; what several need is read once for all of them."""
 
-    def __init__(
-        self, session: Session, clinic: Clinic, plans: Sequence[CarePlan], patients: Mapping[UUID, Patient]
-    ) -> None:
+    def __init__(self, session: Session, clinic: Clinic, plans: Mapping[UUID, Addressee]) -> None:
         self._session = session
         self._clinic = clinic
         self._plans = plans
-        self._patients = patients
         self._shelf = clinic.library.shelf(session)
-        self._treated = treatments.list_treated(session, [plan.treatment_id for plan in plans])
         self._facts: Mapping[UUID, PlanFacts] | None = None
         settings = clinic.settings
         self._same: Found = {
@@ -53,25 +47,24 @@ class Values:
 
     def of(
         self,
-        plan: CarePlan,
+        plan: Addressee,
         step: Step,
         occurrence: int,
         language: str,
+        called: str | None,
         names: Collection[str] | None = None,
-        called: str | None = None,
         links: Found | None = None,
     ) -> dict[str, str | None]:
         """Every name a text may print; None for what there is not.
 
-        `names`: what this text prints, None for all. `called`: how the patient is called, where that was read already.
-        `links`: those of this very message, where patients have pages.
+        `called`: how the patient is called. `names`: what this text prints, None for all. `links`: those of this very
+        message, where patients have pages.
         """
-        patient = self._patients[plan.patient_id]
-        treated = datetime.fromisoformat(self._treated[plan.treatment_id])
+        treated = datetime.fromisoformat(plan.treated_local)
         values = {
             **self._same,
             **(links or {}),
-            "patient.preferred_name": called if called is not None else patient.preferred_name or patient.given_name,
+            "patient.preferred_name": called,
             "treatment.date": dates.day_in_words(treated.date(), language),
             "step.number": str(occurrence) if step.repeat else None,
             "step.total": str(step.repeat.count) if step.repeat else None,
@@ -81,14 +74,15 @@ class Values:
         if names is None or any(name.startswith("review.") for name in names):
             review = _review_of(self._facts_of(plan), step, occurrence)
             if review is not None:
-                values |= _visit(self._session, plan, review, patient, language)
+                values |= _visit(self._session, review, plan.time_zone, language)
         return values
 
-    def _facts_of(self, plan: CarePlan) -> PlanFacts:
+    def _facts_of(self, plan: Addressee) -> PlanFacts:
         if self._facts is None:
-            languages = {patient.id: patient.language for patient in self._patients.values()}
-            self._facts = facts_of_all(self._session, self._clinic, self._plans, languages)
-        return self._facts[plan.id]
+            languages = {each.patient_id: each.language for each in self._plans.values()}
+            plans = stored_plans.find_all(self._session, self._plans)
+            self._facts = facts_of_all(self._session, self._clinic, list(plans.values()), languages)
+        return self._facts[plan.plan_id]
 
 
 def stop_link(clinic: Clinic) -> str:
@@ -106,14 +100,12 @@ def _review_of(facts: PlanFacts, step: Step, occurrence: int) -> ReviewState | N
     return next((state for state in reviews.values() if state.status is not ReviewStatus.COMPLETED), None)
 
 
-def _visit(
-    session: Session, plan: CarePlan, review: ReviewState, patient: Patient, language: str
-) -> dict[str, str | None]:
+def _visit(session: Session, review: ReviewState, zone: str, language: str) -> dict[str, str | None]:
     if review.booking is None:
         return {}
     at = review.booking.at
     # The visit is told in the clinic's time, named where her clocks show another.
-    elsewhere = to_wall(at.instant, patient.time_zone) != at.wall
+    elsewhere = to_wall(at.instant, zone) != at.wall
     event = stored_plans.find_event(session, review.booking.id)
     place = event.fields.get("place") if event else None
     return {

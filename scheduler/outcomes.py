@@ -120,24 +120,25 @@ def refuse_address(session: Session, patient: Patient, email_version: int) -> bo
     return True
 
 
-def may_be_at_old_address(session: Session, row: Reminder, patient: Patient) -> bool:
+def may_be_at_old_address(session: Session, claim: sends.DueClaim, email_version: int) -> bool:
     """Whether its last attempt is unknown, went to an address she no longer has, and nobody has decided since.
 
     Such a reminder is never repeated by itself: the old address may have it, and the new one may be another's.
     """
-    if not row.unknowns:
+    if not claim.unknowns:
         return False
-    tries = sends.list_attempts(session, row.id)
+    tries = sends.list_attempts(session, claim.id)
     if not tries:  # unknown since a restore: what became of it is not in this record
         return False
     last = tries[-1]
-    if last.outcome is not AttemptOutcome.UNKNOWN or last.email_version == patient.email_version:
+    if last.outcome is not AttemptOutcome.UNKNOWN or last.email_version == email_version:
         return False
+    key = claim.step, claim.occurrence, claim.generation
     return not any(
         decision.kind is DecisionKind.RESOLVE_RESEND
-        and (decision.step, decision.occurrence, decision.generation) == (row.step, row.occurrence, row.generation)
+        and (decision.step, decision.occurrence, decision.generation) == key
         and decision.recorded_at >= (last.recorded_at or last.marked_at)
-        for decision in stored_plans.list_decisions(session, [row.care_plan_id])
+        for decision in stored_plans.list_decisions(session, [claim.care_plan_id])
     )
 
 

@@ -5,12 +5,13 @@ Which messages are taken first is in `db.sends`; who asks is `scheduler.claimer`
 
 from datetime import datetime, time, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db import advisory, reminders, sends
 from db.follow_up import CarePlan, Reminder
-from db.records import Patient
+from db.letters import Addressee
 from db.states import ReminderState
 from scheduler.clinic import Clinic
 from scheduler.local_time import next_allowed, to_utc, to_wall
@@ -71,21 +72,23 @@ def is_backlog(session: Session, now: datetime) -> bool:
     return oldest is not None and now - oldest > BACKLOG_AGE
 
 
-def is_late(row: Reminder, now: datetime) -> bool:
+def is_late(row: Reminder | sends.DueClaim, now: datetime) -> bool:
     """Whether it waited longer than a claim takes: its hour, and her day, are looked at again."""
     return row.ready_at < now - SLACK
 
 
-def find_other_day(session: Session, clinic: Clinic, row: Reminder, patient: Patient, now: datetime) -> datetime | None:
+def find_other_day(
+    session: Session, clinic: Clinic, row: sends.DueClaim, addressee: Addressee, now: datetime
+) -> datetime | None:
     """When a late message that may wait leaves instead, because today she gets another; None: it leaves now.
 
     Of several late ones that may wait the one that would run out first leaves today.
     """
-    if not _may_wait(session, clinic, row):
+    if not _may_wait(session, clinic, addressee.protocol_version_id, row.step):
         return None
-    zone, today = patient.time_zone, to_wall(now, patient.time_zone)
+    zone, today = addressee.time_zone, to_wall(now, addressee.time_zone)
     begin, end = (to_utc(datetime.combine(today + timedelta(days=days), time()), zone) for days in (0, 1))
-    others = reminders.list_of_day(session, patient.id, begin, end)
+    others = reminders.list_of_day(session, addressee.patient_id, begin, end)
     if not any(_goes_before(session, clinic, other, row, now) for other in others if other.id != row.id):
         return None
     wanted = datetime.fromisoformat(row.due_local).time()
@@ -94,13 +97,15 @@ def find_other_day(session: Session, clinic: Clinic, row: Reminder, patient: Pat
     return until if until < row.expires_at else None
 
 
-def _goes_before(session: Session, clinic: Clinic, other: Reminder, row: Reminder, now: datetime) -> bool:
-    if other.state is ReminderState.SENT or not is_late(other, now) or not _may_wait(session, clinic, other):
+def _goes_before(session: Session, clinic: Clinic, other: Reminder, row: sends.DueClaim, now: datetime) -> bool:
+    if other.state is ReminderState.SENT or not is_late(other, now):
+        return True
+    version_id = session.get_one(CarePlan, other.care_plan_id).protocol_version_id
+    if not _may_wait(session, clinic, version_id, other.step):
         return True
     return (other.expires_at, other.id) < (row.expires_at, row.id)
 
 
-def _may_wait(session: Session, clinic: Clinic, row: Reminder) -> bool:
-    plan = session.get_one(CarePlan, row.care_plan_id)
-    steps = clinic.library.shelf(session).get(plan.protocol_version_id).protocol.steps
-    return any(step.key == row.step and step.may_wait for step in steps)
+def _may_wait(session: Session, clinic: Clinic, version_id: UUID, step: str) -> bool:
+    found = clinic.library.shelf(session).get(version_id).protocol.find_step(step)
+    return found is not None and found.may_wait

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db.follow_up import CareEvent, CarePlan, Reminder
+from db.letters import read_addressees
 from db.records import Patient
 from db.states import EventKind, Level, ReviewStatus, Topic
 from scheduler import dates
@@ -136,8 +137,10 @@ class _Reader:
         return tongue, body.subject, body.html, urgent
 
     def _values(self, step: Step, language: str) -> dict[str, str | None]:
-        values = Values(self._session, self._clinic, [self._plan], {self._patient.id: self._patient})
-        return values.of(self._plan, step, self._row.occurrence, language)
+        plans = read_addressees(self._session, [self._plan.id])
+        values, called = Values(self._session, self._clinic, plans), self._patient.preferred_name
+        addressee = plans[self._plan.id]
+        return values.of(addressee, step, self._row.occurrence, language, called or self._patient.given_name)
 
     def _stands(self) -> Standing | None:
         told = [Told(event.kind, event.fields) for event in self._events]

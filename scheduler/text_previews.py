@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from db import library as stored
 from db.follow_up import CarePlan
+from db.letters import read_addressees
 from db.records import Patient
 from db.states import Audience
 from scheduler import patients, treatments
@@ -94,9 +95,11 @@ def render_for(session: Session, clinic: Clinic, source: Source, treatment_id: U
     if step is None:
         raise Refused("the plan of this treatment does not send this text")
     compiled = _compiled(shelf, source, shelved.protocol)
-    values = Values(session, clinic, [plan], {patient.id: patient})
-    rendered = _filled(compiled, values.of(plan, step, 1, source.language))
-    names = [name for name in (patient.given_name, patient.family_name, patient.preferred_name) if name]
+    plans = read_addressees(session, [plan.id])
+    given, family, preferred = plans[plan.id].names(session)
+    values = Values(session, clinic, plans).of(plans[plan.id], step, 1, source.language, preferred or given)
+    rendered = _filled(compiled, values)
+    names = [name for name in (given, family, preferred) if name]
     findings = lint_rendered(rendered, names, clinic.library.words(source.language))
     return WithPatient(rendered, patient, findings)
 

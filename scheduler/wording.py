@@ -100,13 +100,10 @@ def lint_rendered(rendered: Rendered, names: Collection[str], words: WordList) -
         found += _hits(place, None, outside.find(words.compared(beginning)), _REVEALS)
     # The text part shows an address without its scheme, so links are taken from the HTML part.
     found += _links("link", None, _TARGET.findall(rendered.html), words, hers)
-
-    def without_links(text: str) -> str:
-        return words.compared(_URL.sub(" ", text))
-
+    text = _URL.sub(" ", text)
     body = words.any_body if rendered.level == "full" else words.general_body
-    if not body.is_silent(text, without_links):
-        compared = without_links(text)
+    if not body.is_silent(text, words.compared):
+        compared = words.compared(text)
         found += _hits("body", None, body.find(compared), _problem(rendered.level))
         found += _percents("body", None, compared)
     return found

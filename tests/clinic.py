@@ -265,7 +265,7 @@ class Desk:
         with self.store.write("service", self.clock.now()) as session:
             return add_worker(session, name)
 
-    def claim(self, worker_id: UUID, limit: int = 100) -> list[sends.Claim]:
+    def claim(self, worker_id: UUID, limit: int = 100) -> list[sends.DueClaim]:
         """Take what is due."""
         now = self.clock.now()
         with self.store.write("service", now) as session:
