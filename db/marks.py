@@ -3,7 +3,6 @@
 Claims, other outcomes and recovery are `db.sends`; who collects the groups is `scheduler.recorder`.
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sqlalchemy import Table, bindparam, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from db.copy_packing import unpack_copy
 from db.engine import instant_of
 from db.follow_up import CarePlan, DeliveryAttempt, Gate, Reminder, SentCopy
 from db.private_page import MessageLink
@@ -23,8 +23,6 @@ from db.sealed import learn_keys, open_bytes, place, seal_bytes
 from db.sends import Claim
 from db.states import AttemptOutcome, GateState, Reason, ReminderState
 from db.vault import Erased
-
-COPY_LEVEL: Final = 1  # of zlib: a third of the time of the usual 6, for copies a seventh larger
 
 
 class Links(NamedTuple):
@@ -283,17 +281,12 @@ def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set
     return {row.care_plan_id for row in rows.values()}, anew
 
 
-def pack_copy(content: bytes) -> bytes:
-    """A message as it is kept: compressed, before it is sealed."""
-    return zlib.compress(content, COPY_LEVEL)
-
-
 def read_copy(session: Session, attempt: int) -> bytes | None:
     """The exact bytes of an attempt, or None."""
     copy = session.get(SentCopy, attempt)
     if copy is None:
         return None
-    return zlib.decompress(open_bytes(session, copy.patient_id, _copy_place(attempt), copy.content_sealed))
+    return unpack_copy(open_bytes(session, copy.patient_id, _copy_place(attempt), copy.content_sealed))
 
 
 def _copy_place(attempt: int) -> str:

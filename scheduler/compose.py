@@ -10,9 +10,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from db.copy_packing import pack_copy
 from db.follow_up import Reminder
 from db.letters import Addressee, read_addressees
-from db.marks import Links, pack_copy
+from db.marks import Links
 from db.sends import DueClaim
 from db.states import Level
 from scheduler.clinic import Clinic

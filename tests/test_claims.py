@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text, update
 from db import marks as stored_marks
 from db import sends
 from db import treatments as stored_treatments
+from db.copy_packing import pack_copy
 from db.follow_up import DeliveryAttempt, Gate, Reminder, SentCopy
 from db.records import Treatment
 from db.states import AttemptOutcome, DecisionKind, EventKind, Reason, ReminderState, StopReason
@@ -100,7 +101,7 @@ def test_attempts_are_numbered_over_the_whole_record_without_a_gap(desk: Desk) -
     marks = []
     for claim in desk.claim(worker_id):
         letter = desk.letter(claim)
-        marks.append(stored_marks.Mark(claim, worker_id, letter.email_version, stored_marks.pack_copy(letter.content)))
+        marks.append(stored_marks.Mark(claim, worker_id, letter.email_version, pack_copy(letter.content)))
     wrong = stored_marks.Mark(
         sends.Claim(marks[1].claim.reminder_id, marks[1].claim.patient_id, marks[1].claim.care_plan_id, 99),
         worker_id,
@@ -322,7 +323,7 @@ def test_a_mark_whose_answer_was_lost_is_the_same_mark_when_it_is_tried_again(de
 
     def again(worker: UUID) -> int | None:
         with desk.store.write("service", desk.clock.now()) as session:
-            mark = stored_marks.Mark(claim, worker, letter.email_version, stored_marks.pack_copy(letter.content))
+            mark = stored_marks.Mark(claim, worker, letter.email_version, pack_copy(letter.content))
             return stored_marks.mark(session, [mark], again=True).get(claim.reminder_id)
 
     assert again(worker_id) == number
