@@ -1,10 +1,10 @@
 """Queries and writes about what the patient's side raised for staff: open until a person closes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, union_all
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
@@ -63,8 +63,31 @@ def reopen(session: Session, line: RaisedLine) -> None:
 
 def list_open(session: Session, kind: RaisedKind, limit: int) -> list[RaisedLine]:
     """Open lines of a kind, the oldest first."""
-    query = select(RaisedLine).where(RaisedLine.kind == kind, RaisedLine.closed_at.is_(None))
-    return list(session.scalars(query.order_by(RaisedLine.raised_at, RaisedLine.id).limit(limit)))
+    return list_open_each(session, {kind: limit})
+
+
+def list_open_each(session: Session, limits: Mapping[RaisedKind, int]) -> list[RaisedLine]:
+    """Open lines of these kinds, the oldest first, at most so many of each: one query."""
+    parts = [
+        select(
+            select(RaisedLine.id)
+            .where(RaisedLine.kind == kind, RaisedLine.closed_at.is_(None))
+            .order_by(RaisedLine.raised_at)
+            .limit(limit)
+            .subquery()
+            .c.id
+        )
+        for kind, limit in limits.items()
+    ]
+    query = select(RaisedLine).where(RaisedLine.id.in_(union_all(*parts)))
+    return list(session.scalars(query.order_by(RaisedLine.raised_at, RaisedLine.id)))
+
+
+def find_lines(session: Session, line_ids: Sequence[UUID]) -> dict[UUID, RaisedLine]:
+    """Lines by their ids, open and closed."""
+    if not line_ids:
+        return {}
+    return {line.id: line for line in session.scalars(select(RaisedLine).where(RaisedLine.id.in_(line_ids)))}
 
 
 def list_of_patient(session: Session, patient_id: UUID) -> list[RaisedLine]:

@@ -3,7 +3,7 @@
 What a line means, and which comes first, is in `scheduler.worklist`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
@@ -11,16 +11,35 @@ from sqlalchemy import and_, or_, select, text, union_all
 from sqlalchemy.orm import Session
 
 from db.conditions import UNSETTLED_SQL, held, open_review, open_visit, waiting
-from db.follow_up import CareEventRetraction, CarePlan, Reminder, Review
+from db.follow_up import CareEvent, CareEventRetraction, CarePlan, Reminder, Review
 from db.records import AdverseEvent, Patient, Treatment
 from db.sealed import learn_keys
-from db.states import Audience, Reason, ReviewStatus, TreatmentStatus
+from db.states import Audience, EventKind, Reason, ReviewStatus, TreatmentStatus
 
 
 def list_call_asked(session: Session, limit: int) -> list[CarePlan]:
     """Care plans whose patient asked for a call, the longest waiting first."""
     query = select(CarePlan).where(CarePlan.call_asked_at.is_not(None)).order_by(CarePlan.call_asked_at)
     return list(session.scalars(query.limit(limit)))
+
+
+def list_open_calls(session: Session, plan_ids: Collection[UUID]) -> dict[UUID, list[CareEvent]]:
+    """Of care plans whose patient asked for a call: how often and why she asked since somebody last closed it."""
+    taken_back = select(CareEventRetraction.event_id).where(CareEventRetraction.event_id == CareEvent.id)
+    query = select(CareEvent).where(
+        CareEvent.care_plan_id.in_(plan_ids),
+        CareEvent.kind.in_((EventKind.CALL_REQUESTED, EventKind.CALL_CLOSED)),
+        ~taken_back.exists(),
+    )
+    found: dict[UUID, list[CareEvent]] = {}
+    if not plan_ids:
+        return found
+    for event in session.scalars(query.order_by(CareEvent.occurred_at, CareEvent.recorded_at, CareEvent.id)):
+        if event.kind is EventKind.CALL_CLOSED:
+            found.pop(event.care_plan_id, None)
+        else:
+            found.setdefault(event.care_plan_id, []).append(event)
+    return found
 
 
 def list_release_asked(session: Session, limit: int) -> list[CarePlan]:

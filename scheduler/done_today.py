@@ -16,6 +16,8 @@ from db import audit
 from db import care_plans as stored_plans
 from db import worklist as stored
 from db.follow_up import CareEvent, CarePlan, Reminder
+from db.private_page import RaisedKind, RaisedLine
+from db.raised_lines import find_lines
 from db.records import Patient
 from db.reminders import list_latest
 from db.staff import AuditEvent
@@ -28,6 +30,7 @@ from scheduler.subjects import title_of_row
 
 SHOWN: Final = 30
 _IMPORT: Final = "import.done"
+_CLOSED: Final = "line.closed"
 _EVENTS: Final = {f"event.{kind.value}": kind for kind in EventKind}
 _OTHERS: Final = ("service", "patient")  # what these did, nobody at the desk did
 _ENDS: Final = (DecisionKind.DONE, DecisionKind.CANCEL)
@@ -36,7 +39,7 @@ _DECISIONS: Final = {f"reminder.{kind.value}": kind for kind in DecisionKind}
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """One thing somebody did today. `event_id` or `reminder_id` names what undoing is about; neither: too late."""
+    """One thing somebody did today. One of the ids names what undoing it is about; none: too late."""
 
     at: datetime
     actor: str
@@ -47,6 +50,8 @@ class Done:
     title: str = ""
     event_id: UUID | None = None
     reminder_id: UUID | None = None
+    closed: RaisedKind | None = None  # of what the patient's side had raised
+    line_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,16 @@ def read_done(session: Session, clinic: Clinic) -> DoneToday:
     midnight = to_utc(wall, zone)
     found = [
         event
-        for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS), SHOWN, but_with=_IMPORT)
+        for event in audit.list_since(session, midnight, (*_EVENTS, *_DECISIONS, _CLOSED), SHOWN, but_with=_IMPORT)
         if event.actor not in _OTHERS and event.patient_id is not None and event.subject_id is not None
     ]
     event_ids = [UUID(each.subject_id) for each in found if each.action in _EVENTS and each.subject_id]
     reminder_ids = [UUID(each.subject_id) for each in found if each.action in _DECISIONS and each.subject_id]
     events, gone = stored_plans.find_events(session, event_ids)
     latest = list_latest(session, reminder_ids)
+    closed = find_lines(
+        session, [UUID(each.subject_id) for each in found if each.action == _CLOSED and each.subject_id]
+    )
     plans = stored.find_plans(
         session, [row.care_plan_id for row in events.values()] + [row.care_plan_id for row, _ in latest.values()]
     )
@@ -80,7 +88,10 @@ def read_done(session: Session, clinic: Clinic) -> DoneToday:
     for each in found:
         if each.patient_id not in people:  # of an entry that was undone
             continue
-        line = _event_line(each, events, gone, plans) if each.action in _EVENTS else decided.tell(each)
+        if each.action in _EVENTS:
+            line = _event_line(each, events, gone, plans)
+        else:
+            line = _closed_line(each, closed) if each.action == _CLOSED else decided.tell(each)
         if line is not None:
             lines.append(line)
     return DoneToday(lines, people)
@@ -100,6 +111,14 @@ def _event_line(
         treatment_id=plans[event.care_plan_id].treatment_id,
         event_id=event.id,
     )
+
+
+def _closed_line(each: AuditEvent, closed: dict[UUID, RaisedLine]) -> Done | None:
+    """A line that was closed, told once, for the last time it was; none while it is open again."""
+    line = closed.pop(UUID(each.subject_id or ""), None)
+    if line is None or line.closed_at is None:
+        return None
+    return Done(at=each.at, actor=each.actor, patient_id=line.patient_id, closed=line.kind, line_id=line.id)
 
 
 @dataclass(slots=True)

@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from db import care_plans as stored_plans
 from db import patients as stored_patients
+from db import raised_lines as stored_raised
 from db import reminders as stored_reminders
 from db import worklist as stored
-from db.follow_up import CarePlan, PlanQuestion, Reminder, Review
+from db.follow_up import CareEvent, CarePlan, PlanQuestion, Reminder, Review
+from db.private_page import RaisedKind, RaisedLine
 from db.records import Patient
 from db.returned_mail import DeliveryReport, Waiting, find_waiting
 from db.states import Reason, ReminderState, ReviewStatus, StopReason
@@ -44,11 +46,17 @@ class LineKind(StrEnum):
     FAILED = "failed"
     CAME_BACK = "came_back"
     MISSED = "missed"
+    WRONG_PERSON = "wrong_person"
+    STOPPED_BY_LINK = "stopped_by_link"
     ADDRESS_REFUSED = "address_refused"
     QUESTION = "question"
     VISIT_PASSED = "visit_passed"
     REVIEW_MISSED = "review_missed"
     REVIEW_OVERDUE = "review_overdue"
+    CODE_LOCKED = "code_locked"
+    OTHER_TIME = "other_time"
+    NOT_YET = "not_yet"
+    SILENT = "silent"
     FOR_STAFF = "for_staff"
     RELEASE_ASKED = "release_asked"
     REVIEW_TO_BOOK = "review_to_book"
@@ -85,6 +93,7 @@ _BY_MESSAGE: Final = {
     Reason.RENDER_FAILED: LineKind.NOT_SENDABLE,
     Reason.SEND_FAILED: LineKind.NOT_SENDABLE,
 }
+_RAISED: Final = {kind: LineKind(kind.value) for kind in RaisedKind}
 # Held, but nobody's to do one by one: counted, with where to look.
 COUNTED: Final = (Reason.NOT_APPROVED, Reason.HOLD)
 
@@ -102,6 +111,8 @@ class Line:
     review: Review | None = None
     question: PlanQuestion | None = None
     report: DeliveryReport | None = None
+    calls: tuple[CareEvent, ...] = ()  # why a call is asked for
+    raised: RaisedLine | None = None
 
     @property
     def level(self) -> str:
@@ -205,8 +216,11 @@ def _lines(
 ) -> Iterator[Line]:
     """All lines, of each kind one more than are shown. `full` is told where only so many rows were looked at."""
     some = {kind: count + 1 for kind, count in most.items()}
-    for plan in stored.list_call_asked(session, some[LineKind.CALL_ASKED]):
-        yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at)
+    asking = stored.list_call_asked(session, some[LineKind.CALL_ASKED])
+    calls = stored.list_open_calls(session, [plan.id for plan in asking])
+    for plan in asking:
+        about = tuple(calls.get(plan.id, ()))
+        yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at, calls=about)
     for event, plan_id in stored.list_open_complications(session, some[LineKind.COMPLICATION]):
         yield Line(LineKind.COMPLICATION, event.patient_id, plan_id, event.onset_at)
     for plan in stored.list_release_asked(session, some[LineKind.RELEASE_ASKED]):
@@ -217,6 +231,7 @@ def _lines(
         yield Line(LineKind.CAME_BACK, row.patient_id, row.care_plan_id, at, reminder=row, report=report)
     for question in stored_plans.list_open_questions(session, some[LineKind.QUESTION]):
         yield Line(LineKind.QUESTION, question.patient_id, question.care_plan_id, question.asked_at, question=question)
+    yield from _raised(session, some)
     yield from _reviews(session, clinic, now, some)
     for treatment, plan_id in stored.list_unsigned(session, now - SIGN_WITHIN, some[LineKind.UNSIGNED]):
         yield Line(LineKind.UNSIGNED, treatment.patient_id, plan_id, treatment.unsigned_since)
@@ -254,6 +269,17 @@ def _messages(session: Session, some: Mapping[LineKind, int], full: set[LineKind
     for first, *others in missed.values():
         at = first.changed_at
         yield Line(LineKind.MISSED, first.patient_id, first.care_plan_id, at, reminder=first, others=tuple(others))
+
+
+def _raised(session: Session, some: Mapping[LineKind, int]) -> Iterator[Line]:
+    """What the patients' side raised, the oldest first; another time with the visit it is about."""
+    lines = stored_raised.list_open_each(session, {kind: some[line] for kind, line in _RAISED.items()})
+    about = [line.care_plan_id for line in lines if line.review]
+    visits = {(row.care_plan_id, row.key): row for row in stored_plans.list_reviews(session, about)} if about else {}
+    for line in lines:
+        review = visits.get((line.care_plan_id, line.review or ""))
+        kind = _RAISED[line.kind]
+        yield Line(kind, line.patient_id, line.care_plan_id, line.raised_at, review=review, raised=line)
 
 
 def _reviews(session: Session, clinic: Clinic, now: datetime, some: Mapping[LineKind, int]) -> Iterator[Line]:

@@ -11,9 +11,11 @@ from uuid import UUID
 
 from sqlalchemy import Engine, select
 
+from db import raised_lines
 from db.base import Base
 from db.engine import Store
 from db.follow_up import PlanQuestion, ProtocolVersion
+from db.private_page import RaisedKind
 from db.states import EventKind, Role, SetupStep
 from db.vault import Vault
 from scheduler import imports, treatments
@@ -53,6 +55,9 @@ class World:
         (self.reminder_id,) = self.desk.send_due()
         treatments.move(self.clinic, STAFF, self.treatment_id, "2026-11-24T11:00")
         self.event_id = self.desk.event(self.treatment_id, EventKind.REVIEW_BOOKED, "2026-12-07T10:00")
+        with self.clinic.store.write("patient", self.desk.clock.now()) as session:
+            plan = treatments.get_plan(session, self.treatment_id)
+            self.line_id = raised_lines.raise_line(session, plan, RaisedKind.SILENT).id
         file = folder / "import.csv"
         file.write_text(IMPORT, encoding="utf-8")
         imports.run_import(self.clinic, STAFF, file)
@@ -143,6 +148,7 @@ SAMPLES: Final[Mapping[str, Sample]] = {
     "digest": lambda world, who: "000000000000",
     "event_id": lambda world, who: world.event_id,
     "key": lambda world, who: "course",
+    "line_id": lambda world, who: world.line_id,
     "name": lambda world, who: world.mail,
     "patient_id": lambda world, who: world.patient_id,
     "question_id": lambda world, who: world.any_of(PlanQuestion),

@@ -92,6 +92,8 @@ ROUTES: Final = (
     Route("/letters/looked-at", "POST", Right.DESK, today_pages.settle_letters),
     Route("/reminders/{reminder_id}/decide", "POST", Right.DESK, decision_pages.decide),
     Route("/questions/{question_id}/answer", "POST", Right.DESK, decision_pages.answer_question),
+    Route("/lines/{line_id}/close", "POST", Right.DESK, decision_pages.close_line),
+    Route("/lines/{line_id}/reopen", "POST", Right.DESK, decision_pages.reopen_line),
     Route("/treatments/{treatment_id}/events", "POST", Right.DESK, decision_pages.record_event),
     Route("/events/{event_id}/undo", "POST", Right.DESK, decision_pages.undo_event),
     Route("/patients/{patient_id}/confirm-address", "POST", Right.DESK, decision_pages.confirm_address),

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from db import care_plans as stored_plans
 from db import reminders as stored_reminders
 from db.states import DecisionKind, EventKind, Reason, ReminderState
-from scheduler import decisions, events, gate_keeper, patients
+from scheduler import decisions, events, gate_keeper, patients, raised_lines
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.decisions import Decided
@@ -69,6 +69,13 @@ class EventForm(FormModel):
     kind: str = ""
     review: str = ""
     at: str = ""
+    note: str = ""
+    back: str = ""
+
+
+class LineForm(FormModel):
+    """What came of a line."""
+
     note: str = ""
     back: str = ""
 
@@ -176,6 +183,20 @@ def undo_event(request: Request, event_id: UUID) -> Response:
         raise NotAllowed
     events.retract(clinic, me.actor, event_id, "undone at the desk")
     return go_to(local_path(form.back), "undone")
+
+
+def close_line(request: Request, line_id: UUID) -> Response:
+    """Somebody has dealt with what the patient's side raised."""
+    form = LineForm.read(request)
+    raised_lines.close(clinic_of(request), me_of(request).actor, line_id, form.note)
+    return go_to(local_path(form.back), "line-closed")
+
+
+def reopen_line(request: Request, line_id: UUID) -> Response:
+    """It was not dealt with after all."""
+    form = BackForm.read(request)
+    raised_lines.reopen(clinic_of(request), me_of(request).actor, line_id)
+    return go_to(local_path(form.back), "line-reopened")
 
 
 def confirm_address(request: Request, patient_id: UUID) -> Response:

@@ -16,9 +16,9 @@ from scheduler.local_time import to_wall
 from scheduler.reviews import OUTCOMES, ReviewForm
 from web.doors import me_of
 from web.forms import Filled, FormModel, filled
+from web.line_parts import review_name
 from web.pages import clinic_of, go_to
 from web.times import Say
-from web.today_lines import review_name
 from web.treatment_pages import about, head_of
 
 SITUATIONS: Final = (

@@ -42,6 +42,8 @@ _DONE: Final = {
     "contact-noted": "Noted.",
     "undone": "Undone. It stays readable in the record.",
     "address-confirmed": "The address is confirmed. What waited for it follows.",
+    "line-closed": "Done. It can be undone under “Done today”.",
+    "line-reopened": "Undone: it waits again.",
     "imported": "Entered. Every plan is held: nothing leaves until the import is released.",
     "imported-people": "Entered: patients only, without a plan. Nothing of this import is sent.",
     "import-released": "Released. Every message leaves at its own time from now on.",

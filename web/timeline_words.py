@@ -26,8 +26,8 @@ from scheduler.decisions import can_reopen
 from scheduler.timeline import Happened, Message
 from web.event_rights import may_take_back
 from web.event_words import event_fields, event_words
+from web.line_parts import Act, decide
 from web.times import Say
-from web.today_lines import Act, decide
 
 
 @dataclass(frozen=True, slots=True)

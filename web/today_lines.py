@@ -4,10 +4,9 @@ What waits is found in `scheduler.worklist`; the page is in `web.today_pages`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from db.follow_up import Reminder, Review
 from db.states import DecisionKind, EventKind, QuestionKind, Reason, ReportKind
@@ -17,19 +16,10 @@ from scheduler.done_today import Done, DoneToday
 from scheduler.local_time import to_utc
 from scheduler.worklist import Line, LineKind, Worklist
 from web.event_rights import may_take_back
+from web.line_parts import Act, Context, Told, book_visit, decide, open_treatment, record, review_name
 from web.people import Person, person
+from web.raised_words import RAISED_TELLERS, closed_words
 from web.times import Say
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """Something to do about a line: a link (`href`), or a form with hidden fields, with a note where `asks` says so."""
-
-    words: str
-    href: str | None = None
-    action: str | None = None
-    fields: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
-    asks: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +33,13 @@ class Shown:
     rings: bool = False
 
 
-_SEE: Final = "/treatments/{}#plan"
 _REVIEWS: Final = "/treatments/{}#reviews"
 
 
 def show_line(line: Line, found: Worklist, say: Say, me: Present) -> Shown:
     """A line of what waits, in words, with what this person may do about it."""
     who = person(found.people[line.patient_id], say.today)
-    words, acts, rings = _TELLERS[line.kind](_Context(line, found, say, me, who))
+    words, acts, rings = _TELLERS[line.kind](Context(line, found, say, me, who))
     return Shown(line.level, who, words, acts, rings)
 
 
@@ -66,90 +55,36 @@ def show_visit(line: Line, found: Worklist, say: Say) -> tuple[str, Person, str,
     review = _review(line)
     who = person(found.people[line.patient_id], say.today)
     at = say.time(review.visit_at) if review.visit_at else ""
-    return at, who, f"{review_name(review.key)} review", _REVIEWS.format(_treatment(line, found))
+    return at, who, f"{review_name(review.key)} review", _REVIEWS.format(found.plans[review.care_plan_id].treatment_id)
 
 
 def show_done(done: Done, found: DoneToday, say: Say, me: Present) -> tuple[str, Person, str, Act | None]:
     """Something done today: when, about whom, what and by whom, and the way back."""
     who = person(found.people[done.patient_id], say.today)
-    what = done.event.sentence.rstrip(".") if done.event else f"“{done.title}”: {_decided(done.decision)}"
     undo = None
+    if done.closed is not None:
+        what = closed_words(done.closed)
+    else:
+        what = done.event.sentence.rstrip(".") if done.event else f"“{done.title}”: {_decided(done.decision)}"
     if done.event_id is not None and done.event is not None and may_take_back(done.event, done.actor, me):
         undo = Act("Undo", action=f"/events/{done.event_id}/undo")
+    elif done.line_id is not None:
+        undo = Act("Undo", action=f"/lines/{done.line_id}/reopen")
     elif done.reminder_id is not None:
         undo = decide(done.reminder_id, DecisionKind.REOPEN, "Undo")
     return say.time(done.at), who, f"{what} · {say.who(done.actor)}", undo
 
 
-def decide(reminder_id: UUID, kind: DecisionKind, words: str, asks: str | None = None) -> Act:
-    """A decision about one message."""
-    return Act(words, action=f"/reminders/{reminder_id}/decide", fields={"decision": kind.value}, asks=asks)
+def _complication(c: Context) -> Told:
+    return f"complication since {c.when}: the plan's messages are paused", [open_treatment(c)], True
 
 
-def record(treatment_id: UUID, kind: EventKind, words: str, review: str = "", asks: str | None = None) -> Act:
-    """An event of a care plan, as of now."""
-    fields: dict[str, str | Sequence[str]] = {"kind": kind.value, **({"review": review} if review else {})}
-    return Act(words, action=f"/treatments/{treatment_id}/events", fields=fields, asks=asks)
-
-
-def review_name(key: str) -> str:
-    """A review's key as a word: `two-week`."""
-    return key.replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    line: Line
-    found: Worklist
-    say: Say
-    me: Present
-    who: Person
-
-    @property
-    def treatment_id(self) -> UUID:
-        """The treatment whose plan the line is about."""
-        return _treatment(self.line, self.found)
-
-    @property
-    def row(self) -> Reminder:
-        """The message the line is about."""
-        if self.line.reminder is None:
-            raise LookupError(f"a line about {self.line.kind} has no reminder")
-        return self.line.reminder
-
-    @property
-    def title(self) -> str:
-        """What the message is called, in quotes."""
-        return f"“{self.found.title(self.row)}”"
-
-    @property
-    def when(self) -> str:
-        """Since or for when."""
-        return self.say.when(self.line.at)
-
-    def rang(self, kind: DecisionKind = DecisionKind.DONE) -> Act:
-        """Somebody rang her instead."""
-        return decide(self.row.id, kind, f"I rang {self.who.first_name}", asks="What was said (optional)")
-
-
-Told = tuple[str, list[Act], bool]
-
-
-def _call_asked(c: _Context) -> Told:
-    close = record(c.treatment_id, EventKind.CALL_CLOSED, f"I rang {c.who.first_name}", asks="What was said (optional)")
-    return f"asked for a call, {c.when}; the plan's messages wait", [close, _open(c)], True
-
-
-def _complication(c: _Context) -> Told:
-    return f"complication since {c.when}: the plan's messages are paused", [_open(c)], True
-
-
-def _stop_lost(c: _Context) -> Told:
+def _stop_lost(c: Context) -> Told:
     acts = [Act("Look", href=f"/patients/{c.who.id}")]
     return f"something was entered that stops messages and is missing here; the first was due {c.when}", acts, True
 
 
-def _unknown(c: _Context) -> Told:
+def _unknown(c: Context) -> Told:
     acts = [
         decide(c.row.id, DecisionKind.RESOLVE_RECEIVED, "It arrived"),
         decide(c.row.id, DecisionKind.RESOLVE_RESEND, "Send it again"),
@@ -158,7 +93,7 @@ def _unknown(c: _Context) -> Told:
     return f"{c.title} may or may not have arrived: the mail server's answer was lost, {c.when}", acts, True
 
 
-def _failed(c: _Context) -> Told:
+def _failed(c: Context) -> Told:
     if c.row.reason is Reason.REFUSED:
         acts = [c.rang(), Act("Change the address", href=f"/patients/{c.who.id}/edit#email")]
         return f"the address refused mail, {c.when}: {c.title} did not arrive", acts, True
@@ -166,7 +101,7 @@ def _failed(c: _Context) -> Told:
     return f"{c.title} was put off by the mail server until the attempts were used up, {c.when}", acts, True
 
 
-def _came_back(c: _Context) -> Told:
+def _came_back(c: Context) -> Told:
     refused = c.line.report is not None and c.line.report.kind is ReportKind.REFUSED
     why = "the address refused mail" if refused else "it could not be delivered; the address is not blamed"
     again = decide(c.row.id, DecisionKind.SEND_AGAIN, "Send it again")
@@ -174,7 +109,7 @@ def _came_back(c: _Context) -> Told:
     return f"{c.title} came back, {c.when}: {why}", acts, True
 
 
-def _missed(c: _Context) -> Told:
+def _missed(c: Context) -> Told:
     if c.line.others:
         return _many_missed(c)
     reason = c.row.reason.sentence if c.row.reason else ""
@@ -186,7 +121,7 @@ def _missed(c: _Context) -> Told:
     return f"{c.title} was not sent, {c.when}: {reason[:1].lower()}{reason[1:].rstrip('.')}", acts, True
 
 
-def _many_missed(c: _Context) -> Told:
+def _many_missed(c: Context) -> Told:
     rows = [c.row, *c.line.others]
     titles = list(dict.fromkeys(f"“{c.found.title(row)}”" for row in rows))
     named = ", ".join(titles[:2]) + (f" and {len(titles) - 2} more" if len(titles) > 2 else "")
@@ -199,12 +134,12 @@ def _many_missed(c: _Context) -> Told:
     return f"{len(rows)} messages were not sent in time: {named}", acts, True
 
 
-def _address_refused(c: _Context) -> Told:
+def _address_refused(c: Context) -> Told:
     acts = [Act("Change the address", href=f"/patients/{c.who.id}/edit#email")]
     return f"the address refused mail; messages wait, the first was due {c.when}", acts, True
 
 
-def _question(c: _Context) -> Told:
+def _question(c: Context) -> Told:
     question = c.line.question
     if question is None:
         raise LookupError("a line about a question has none")
@@ -223,7 +158,7 @@ def _question(c: _Context) -> Told:
     return f"{title} went out for {told}; the date is {now} now. Send it again?", acts, False
 
 
-def _visit_passed(c: _Context) -> Told:
+def _visit_passed(c: Context) -> Told:
     review = _review(c.line)
     acts = []
     if c.me.may(Right.RECORD):
@@ -236,39 +171,43 @@ def _visit_passed(c: _Context) -> Told:
     return f"{review_name(review.key)} review {c.when}: did {c.who.first_name} come?{came}", acts, False
 
 
-def _review_missed(c: _Context) -> Told:
+def _review_missed(c: Context) -> Told:
     review = _review(c.line)
-    return f"did not come to the {review_name(review.key)} review; no other visit is booked", [_book(c, review)], True
+    return (
+        f"did not come to the {review_name(review.key)} review; no other visit is booked",
+        [book_visit(c, review)],
+        True,
+    )
 
 
-def _review_overdue(c: _Context) -> Told:
+def _review_overdue(c: Context) -> Told:
     review = _review(c.line)
     words = f"the {review_name(review.key)} review was due {c.say.on(review.due_on)}; no visit is booked"
-    return words, [_book(c, review)], True
+    return words, [book_visit(c, review)], True
 
 
-def _review_to_book(c: _Context) -> Told:
+def _review_to_book(c: Context) -> Told:
     review = _review(c.line)
-    return f"{review_name(review.key)} review to book: due {c.say.on(review.due_on)}", [_book(c, review)], True
+    return f"{review_name(review.key)} review to book: due {c.say.on(review.due_on)}", [book_visit(c, review)], True
 
 
-def _for_staff(c: _Context) -> Told:
+def _for_staff(c: Context) -> Told:
     done = decide(c.row.id, DecisionKind.DONE, "Done", asks="What came of it (optional)")
     return f"{c.found.title(c.row)} · due {c.when}", [done], True
 
 
-def _release_asked(c: _Context) -> Told:
+def _release_asked(c: Context) -> Told:
     waits = "Decide" if c.me.may(Right.RECORD) else "Look"
     acts = [Act(waits, href=f"/treatments/{c.treatment_id}#phases")]
     return f"wants the next part since {c.when}; it waits for a clinician's release", acts, False
 
 
-def _address_missing(c: _Context) -> Told:
+def _address_missing(c: Context) -> Told:
     acts = [Act("Enter an address", href=f"/patients/{c.who.id}/edit#email")]
     return f"no e-mail address; the first message is due {c.when}", acts, True
 
 
-def _address_unconfirmed(c: _Context) -> Told:
+def _address_unconfirmed(c: Context) -> Told:
     patient = c.found.people[c.who.id]
     version = {"version": str(patient.email_version)}
     acts = [
@@ -278,21 +217,21 @@ def _address_unconfirmed(c: _Context) -> Told:
     return f"the address {patient.email} is not confirmed; the first message is due {c.when}", acts, True
 
 
-def _consent_missing(c: _Context) -> Told:
+def _consent_missing(c: Context) -> Told:
     acts = [Act("Record the answer", href=f"/patients/{c.who.id}/edit#consent")]
     return f"nobody has recorded what was agreed to; the first message is due {c.when}", acts, True
 
 
-def _birth_date_missing(c: _Context) -> Told:
+def _birth_date_missing(c: Context) -> Told:
     acts = [Act("Enter it", href=f"/patients/{c.who.id}/edit#birth_date")]
     return f"the birth date is not known and the protocol has a minimum age; first message due {c.when}", acts, False
 
 
-def _under_age(c: _Context) -> Told:
-    return "is younger than the protocol allows: nothing is sent", [_open(c)], False
+def _under_age(c: Context) -> Told:
+    return "is younger than the protocol allows: nothing is sent", [open_treatment(c)], False
 
 
-def _past_ask(c: _Context) -> Told:
+def _past_ask(c: Context) -> Told:
     acts = [
         decide(c.row.id, DecisionKind.SEND_NOW, "Send now"),
         decide(c.row.id, DecisionKind.CANCEL, "Leave out"),
@@ -300,7 +239,7 @@ def _past_ask(c: _Context) -> Told:
     return f"{c.title} was due {c.when}, before it was planned", acts, False
 
 
-def _awaiting_release(c: _Context) -> Told:
+def _awaiting_release(c: Context) -> Told:
     acts = [
         Act("Look", href=f"/reminders/{c.row.id}"),
         decide(c.row.id, DecisionKind.RESUME, "Release"),
@@ -309,7 +248,7 @@ def _awaiting_release(c: _Context) -> Told:
     return f"{c.title}, due {c.when}, waits until somebody releases it", acts, False
 
 
-def _not_sendable(c: _Context) -> Told:
+def _not_sendable(c: Context) -> Told:
     reason = c.row.reason.sentence if c.row.reason else ""
     acts = [
         Act("Look", href=f"/reminders/{c.row.id}"),
@@ -319,15 +258,15 @@ def _not_sendable(c: _Context) -> Told:
     return f"{c.title} could not be sent, {c.when}: {reason[:1].lower()}{reason[1:].rstrip('.')}", acts, True
 
 
-def _unsigned(c: _Context) -> Told:
+def _unsigned(c: Context) -> Told:
     words = f"the treatment's record has waited to be signed since {c.when}"
     if not c.me.may(Right.RECORD):
         return f"{words}; it waits for a clinician", [], False
     return words, [Act("Fill in and sign", href=f"/treatments/{c.treatment_id}/record")], False
 
 
-_TELLERS: Final[Mapping[LineKind, Callable[[_Context], Told]]] = {
-    LineKind.CALL_ASKED: _call_asked,
+_TELLERS: Final[Mapping[LineKind, Callable[[Context], Told]]] = {
+    **RAISED_TELLERS,
     LineKind.COMPLICATION: _complication,
     LineKind.STOP_LOST: _stop_lost,
     LineKind.UNKNOWN: _unknown,
@@ -369,20 +308,6 @@ _DECIDED: Final = {
 
 def _decided(kind: DecisionKind | None) -> str:
     return _DECIDED.get(kind, "") if kind else ""
-
-
-def _open(c: _Context) -> Act:
-    return Act("Open", href=f"/treatments/{c.treatment_id}")
-
-
-def _book(c: _Context, review: Review) -> Act:
-    return Act("Book", href=f"/treatments/{c.treatment_id}/book?review={review.key}")
-
-
-def _treatment(line: Line, found: Worklist) -> UUID:
-    if line.plan_id is None:
-        raise LookupError(f"a line about {line.kind} has no care plan")
-    return found.plans[line.plan_id].treatment_id
 
 
 def _review(line: Line) -> Review:

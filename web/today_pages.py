@@ -20,10 +20,11 @@ from scheduler.errors import InvalidInput
 from scheduler.worklist import RED, Letters, LineKind, read_worklist
 from web.doors import me_of
 from web.forms import FormModel
+from web.line_parts import Act
 from web.pages import clinic_of, fragment, go_to, page
 from web.seen import note_view
 from web.times import Say
-from web.today_lines import Act, show_done, show_leaving, show_line, show_visit
+from web.today_lines import show_done, show_leaving, show_line, show_visit
 
 # Where there are more lines of a kind than fit, what they are called.
 MANY: Final[Mapping[LineKind, str]] = {
@@ -34,11 +35,17 @@ MANY: Final[Mapping[LineKind, str]] = {
     LineKind.FAILED: "messages that did not arrive",
     LineKind.CAME_BACK: "messages that came back",
     LineKind.MISSED: "patients whose messages were not sent",
+    LineKind.WRONG_PERSON: "addresses that are another person’s",
+    LineKind.STOPPED_BY_LINK: "patients whose messages a link stopped",
     LineKind.ADDRESS_REFUSED: "addresses that refused mail",
     LineKind.QUESTION: "questions about what was sent",
     LineKind.VISIT_PASSED: "visits to write down",
     LineKind.REVIEW_MISSED: "missed reviews",
     LineKind.REVIEW_OVERDUE: "overdue reviews",
+    LineKind.CODE_LOCKED: "locked private pages",
+    LineKind.OTHER_TIME: "visits for which another time is asked",
+    LineKind.NOT_YET: "patients who answered “not yet” several times",
+    LineKind.SILENT: "patients who have not answered for a while",
     LineKind.FOR_STAFF: "things the protocols ask of you",
     LineKind.RELEASE_ASKED: "next parts asked for",
     LineKind.REVIEW_TO_BOOK: "reviews to book",

@@ -31,6 +31,7 @@ from web.doors import NotAllowed, me_of
 from web.entry_form import REPLACES, in_page_words
 from web.event_words import event_fields
 from web.forms import Filled, FormModel, filled
+from web.line_parts import review_name
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
 from web.plan_standing import standing
@@ -38,7 +39,6 @@ from web.plots import plot_plan
 from web.seen import note_view
 from web.timeline_words import message_words, tell_message
 from web.times import Say
-from web.today_lines import review_name
 
 REASSIGN_LABELS: Final = {"reason": "What happened", "replaces": "The running plan", "age_override": "Age"}
 
