@@ -217,7 +217,7 @@ def compile_for_page(source: Source) -> CompiledMessage:
 
 def plain_text(source: Source, values: Mapping[str, str | None]) -> str:
     """A single source as plain text without its links, for the readability gate. Raises like compiling does."""
-    text = _Compiler(source, None, None, alone=True).compile().render(values).text
+    text = compile_for_page(source).render(values).text
     return re.sub(r":\n?\s*(?:https?://|mailto:|tel:)\S+|:\n\S+@\S+$| <[^<>\s]+>", ".", text, flags=re.MULTILINE)
 
 
@@ -317,8 +317,7 @@ class _Compiler:
     def _around(self, subject: str, preheader: str, blocks: Mapping[Source, tuple[list[str], list[str]]]) -> str:
         """The whole page with CSS inlined, names still as placeholders."""
         greeting, *body = blocks[self.body][0]
-        page = _page("page.html")
-        html = _PAGE.from_string(page).render(
+        html = _frame().render(
             language=self.body.language,
             title=subject,
             preheader=preheader,
@@ -369,6 +368,11 @@ class _Compiler:
 def _page(name: str) -> str:
     text = (PAGE_FOLDER / name).read_text(encoding="utf-8")
     return re.sub(r"/\*.*?\*/\n?", "", text, flags=re.DOTALL) if name.endswith(".css") else text
+
+
+@lru_cache(maxsize=1)
+def _frame() -> Template:
+    return _PAGE.from_string(_page("page.html"))
 
 
 @lru_cache(maxsize=1)
