@@ -32,6 +32,7 @@ from scheduler.local_time import to_wall
 from scheduler.logs import setup_logs
 from scheduler.sender import Sender
 
+DEFAULT_PATIENTS_PORT = 8001  # in the links of a demo that serves nothing: the same on every machine
 DEFAULT_SPEED = 60_000.0  # six weeks in a minute
 
 
@@ -51,7 +52,7 @@ def demo(
     clock = FastClock(STARTS_AT, speed=0)
     port = 0 if once else _free_port()
     print_line(f"Everything of this demo is in {folder}")
-    stage = Stage(door.open_with(settings_in(folder, port), clock))
+    stage = Stage(door.open_with(settings_in(folder, port, DEFAULT_PATIENTS_PORT if once else _free_port()), clock))
     if not once:
         make_accounts(stage.clinic)
     approve_everything(stage.clinic)

@@ -11,14 +11,18 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from db.private_page import PageCodeKind
 from db.reminders import list_reminders
-from db.states import DecisionKind, EventKind, ReminderState, Role, StopReason
-from scheduler import approvals, decisions, events, patients, treatments
+from db.states import DecisionKind, EventKind, Level, ReminderState, Role, Topic
+from scheduler import answers, approvals, decisions, events, patients, private_page, treatments
 from scheduler.accounts import staff
 from scheduler.accounts.front_door import FrontDoor
 from scheduler.clinic import Clinic
 from scheduler.entries import PatientForm
 from scheduler.local_time import to_utc
+from scheduler.opening_hours import OpeningHours
+from scheduler.page_links import tokens_of
+from scheduler.private_page import Opening
 from scheduler.settings import Settings
 from scheduler.treatments import TreatmentForm
 
@@ -84,7 +88,7 @@ class Person:
         return f"{self.form.given_name} {self.form.family_name}"
 
 
-def settings_in(folder: Path, port: int) -> Settings:
+def settings_in(folder: Path, port: int, patients_port: int) -> Settings:
     """The sample clinic's settings: all in one folder, nothing from the environment, no mail server."""
     return Settings(
         data_dir=folder,
@@ -96,7 +100,10 @@ def settings_in(folder: Path, port: int) -> Settings:
         clinic_hours="Monday to Friday, 9:00 to 17:00",
         clinic_time_zone=ZONE,
         clinic_country="GB-ENG",
+        opening_hours=OpeningHours.parse("Mo-Fr 09:00-17:00"),
         listen=f"127.0.0.1:{port}",
+        public_url=f"http://127.0.0.1:{patients_port}",
+        patient_listen=f"127.0.0.1:{patients_port}",
         log_level="warning",
     )
 
@@ -164,11 +171,44 @@ def _changed(**values: str) -> Act:
     return act
 
 
-def _stopped(reason: StopReason) -> Act:
+def _code(code: str) -> Act:
+    """She chooses at the desk what opens her page."""
+
     def act(stage: Stage, who: str) -> None:
-        patients.stop(stage.clinic, DESK, stage.patients[who], reason)
+        private_page.set_code(stage.clinic, DESK, stage.patients[who], PageCodeKind.WORD, code)
 
     return act
+
+
+def _on_her_page(do: Callable[[Clinic, Opening], object]) -> Act:
+    """She follows the link of the last mail she was sent, and answers there."""
+
+    def act(stage: Stage, who: str) -> None:
+        with stage.clinic.store.read() as session:
+            sent = list_reminders(session, ReminderState.SENT, patient_id=stage.patients[who])
+        last = max((row for row, _ in sent), key=lambda row: row.sent_at or STARTS_AT)
+        opening = private_page.open_link(stage.clinic, tokens_of(stage.clinic.store.vault, last.message_id).page)
+        if opening is not None:
+            do(stage.clinic, opening)
+
+    return act
+
+
+def _answers(answer: answers.Answer, pain: str = "", words: str = "") -> Act:
+    form = answers.CheckIn(answer, pain, words)
+    return _on_her_page(lambda clinic, opening: answers.check_in(clinic, opening, form))
+
+
+def _comes_to(review: str) -> Act:
+    return _on_her_page(lambda clinic, opening: answers.confirm_visit(clinic, opening, review))
+
+
+def _pauses(weeks: str) -> Act:
+    return _on_her_page(lambda clinic, opening: answers.pause(clinic, opening, weeks))
+
+
+def _stops_all(clinic: Clinic, opening: Opening) -> None:
+    answers.stop(clinic, opening, (Topic.REVIEWS, Topic.EXERCISES))
 
 
 def _finished(*steps: str) -> Act:
@@ -184,7 +224,9 @@ def _finished(*steps: str) -> Act:
     return act
 
 
-def _person(born: str, name: str, story: str, *scenes: Scene, confirmed: str = "yes") -> Person:
+def _person(
+    born: str, name: str, story: str, *scenes: Scene, confirmed: str = "yes", level: Level = Level.GENERAL
+) -> Person:
     given_name, _, family_name = name.partition(" ")
     form = PatientForm(
         given_name=given_name,
@@ -193,10 +235,12 @@ def _person(born: str, name: str, story: str, *scenes: Scene, confirmed: str = "
         birth_date=born,
         confirmed=confirmed,
         consent="all",
+        level=level.value,
     )
     return Person(form, story, scenes)
 
 
+DONE, CALL = answers.Answer.DONE, answers.Answer.CALL
 _START_SOLO: Final = _event(EventKind.SOLO_STARTED)
 
 # The times of the table are the clinic's.
@@ -206,16 +250,23 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
             "1991-05-20",
             "Leila Haddad",
             "is released to the phase with a partner",
-            Scene("2026-03-02T10:00", "treated at 09:30", _toxin("2026-03-02T09:30")),
+            Scene(
+                "2026-03-02T10:00",
+                "treated at 09:30; chooses a code for her page",
+                _in_turn(_toxin("2026-03-02T09:30"), _code("plum tree")),
+            ),
             Scene("2026-03-05T09:30", "books her review: 13 March, 14:00", _booked("2026-03-13T14:00", "two-week")),
             Scene(
                 "2026-03-13T14:40", "two-week review; starts the solo phase", _in_turn(_held("two-week"), _START_SOLO)
             ),
+            Scene("2026-03-20T19:00", "on her page: done, pain 4", _answers(DONE, "4")),
             Scene(
                 "2026-03-25T16:00",
                 "the clinician releases the partner phase; she wants it",
                 _event(EventKind.PARTNER_RELEASED, wish="asked on her own: yes"),
             ),
+            Scene("2026-04-02T20:10", "on her page: done, pain 2", _answers(DONE, "2", "sample: it goes well")),
+            level=Level.NOTICE,
         ),
         "priya": _person(
             "1988-01-31",
@@ -226,6 +277,7 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
             Scene(
                 "2026-03-16T11:10", "two-week review; starts the solo phase", _in_turn(_held("two-week"), _START_SOLO)
             ),
+            Scene("2026-03-15T18:00", "on her page: she comes to the visit", _comes_to("two-week")),
             Scene("2026-03-20T12:00", "moves: her time zone is Asia/Kolkata now", _changed(time_zone="Asia/Kolkata")),
             Scene(
                 "2026-04-09T09:30",
@@ -249,6 +301,7 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
             Scene(
                 "2026-03-26T16:40", "two-week review; starts the solo phase", _in_turn(_held("two-week"), _START_SOLO)
             ),
+            Scene("2026-04-03T08:30", "on her page: takes a break of a week", _pauses("1")),
         ),
         "clara": _person(
             "1983-12-02",
@@ -260,9 +313,15 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
                 "2026-03-18T11:40", "two-week review; starts the solo phase", _in_turn(_held("two-week"), _START_SOLO)
             ),
             Scene(
+                "2026-03-26T21:40", "on her page: asks for a call, pain 8", _answers(CALL, "8", "sample: it is sore")
+            ),
+            Scene(
                 "2026-03-27T09:15",
-                "reports a complication: her exercise messages pause",
-                _event(EventKind.COMPLICATION, what="sample: sore, rang the clinic"),
+                "staff ring her; a complication: her exercise messages pause",
+                _in_turn(
+                    _event(EventKind.COMPLICATION, what="sample: sore, told on the phone"),
+                    _event(EventKind.CALL_CLOSED),
+                ),
             ),
             Scene("2026-03-27T09:20", "is to come sooner: 2 April, 12:00", _booked("2026-04-02T12:00", "six-week")),
             Scene(
@@ -276,19 +335,19 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
             "Esther Okafor",
             "stops her messages",
             Scene("2026-03-05T15:30", "treated at 15:00", _treated("skin-lightening", "2026-03-05T15:00")),
-            Scene("2026-03-23T11:00", "wants no more messages; nobody asks why", _stopped(StopReason.OPTED_OUT)),
+            Scene("2026-03-23T11:00", "stops all messages by the link; nobody asks why", _on_her_page(_stops_all)),
         ),
         "ingrid": _person(
             "1986-03-27",
             "Ingrid Solberg",
-            "confirms her address a day late",
+            "confirms her address by the link a day late",
             Scene(
                 "2026-03-10T12:00",
                 "operated at 09:00; her messages wait for a confirmed address",
                 _treated("labiaplasty", "2026-03-10T09:00"),
             ),
             Scene("2026-03-10T12:05", "books her review: 17 March, 10:00", _booked("2026-03-17T10:00", "one-week")),
-            Scene("2026-03-11T08:45", "her address is read back to her: right", _changed(confirmed="yes")),
+            Scene("2026-03-11T08:45", "says on the page: it is her address", _on_her_page(answers.confirm_address)),
             Scene("2026-03-17T10:30", "one-week review", _held("one-week")),
             confirmed="no",
         ),

@@ -4,7 +4,6 @@ A token is 128 bits that nobody can work out without the key file: keyed from th
 that a message written again holds the same links. The database keeps only their hashes.
 """
 
-import base64
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -51,4 +50,5 @@ def stop_url(settings: Settings, token: str) -> str:
 
 
 def _letters(found: bytes) -> str:
-    return base64.urlsafe_b64encode(found[:TOKEN_BYTES]).rstrip(b"=").decode()
+    """In hex: with more letters, chance would now and then write a word that must not be seen."""
+    return found[:TOKEN_BYTES].hex()

@@ -31,7 +31,7 @@ ACTOR: Final = "patient"  # who holds the link, and, where it was asked for, kno
 MOST_TRIES: Final = 5  # wrong codes in a row; then staff give her a new one
 SHORTEST_CODE: Final = 4
 LONGEST_CODE: Final = 60
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{22}", re.ASCII)
+_TOKEN = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _SHUT: Final = frozenset({StopReason.DECEASED, StopReason.UNSAFE, StopReason.LEFT, StopReason.LOST})
 _GONE: Final = frozenset({ReminderState.CANCELLED})
 

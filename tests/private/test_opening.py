@@ -3,12 +3,17 @@
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from db.private_page import MessageLink, PageCodeKind, RaisedKind
 from db.states import EventKind, StopReason
 from scheduler import private_page
 from scheduler.errors import InvalidInput, Refused
+from scheduler.page_links import TOKEN_BYTES
+from scheduler.settings import SHIPPED
+from scheduler.word_lists import load_word_list
 from tests.clinic import STAFF, Desk
 from tests.people import AMINA, BEATRIX
 from tests.private_parts import (
@@ -214,3 +219,10 @@ def test_no_page_gives_anything_away(desk: Desk, token: str) -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert "http" not in answer.text.replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert len(answer.content) < 40_000
+
+
+@given(st.binary(min_size=TOKEN_BYTES, max_size=TOKEN_BYTES))
+def test_no_link_can_spell_a_word_that_must_not_be_seen(drawn: bytes) -> None:
+    for language in ("en", "de"):
+        words = load_word_list(language, [SHIPPED])
+        assert not words.outside.find(words.compared(f"/l/{drawn.hex()}"))
