@@ -18,6 +18,7 @@ from scheduler.demo_clinic import (
     ACCOUNTS,
     CAST,
     ENDS_AT,
+    LEILAS_CODE,
     PASSWORD,
     PIN,
     STARTS_AT,
@@ -101,6 +102,7 @@ async def _tell(stage: Stage, clock: FastClock, sender: Sender, speed: float, po
     address = f"http://127.0.0.1:{port}/"
     print_line(f"Watch it at {address} while it plays: sign in as {' or '.join(ACCOUNTS)}.")
     print_line(f"Password: {PASSWORD} · PIN: {PIN} · Ctrl-C ends it.")
+    print_line(f"Leila reads on her own page: follow the link in a mail of hers. Her code: {LEILAS_CODE}")
     print_line()
     messages = 0
     async for line in play(stage, clock, sender, speed):

@@ -37,6 +37,7 @@ SAMPLE_TEXT: Final = (
 # Of the demo alone: its record is invented, its folder temporary.
 PASSWORD: Final = "watch the sample clinic"  # noqa: S105
 PIN: Final = "2846"
+LEILAS_CODE: Final = "plum tree"  # opens her private page
 ACCOUNTS: Final[Mapping[str, tuple[str, tuple[Role, ...]]]] = MappingProxyType(
     {
         "sample": (CLINICIAN, (Role.CLINICIAN, Role.MANAGER)),
@@ -253,7 +254,7 @@ CAST: Final[Mapping[str, Person]] = MappingProxyType(
             Scene(
                 "2026-03-02T10:00",
                 "treated at 09:30; chooses a code for her page",
-                _in_turn(_toxin("2026-03-02T09:30"), _code("plum tree")),
+                _in_turn(_toxin("2026-03-02T09:30"), _code(LEILAS_CODE)),
             ),
             Scene("2026-03-05T09:30", "books her review: 13 March, 14:00", _booked("2026-03-13T14:00", "two-week")),
             Scene(

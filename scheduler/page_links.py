@@ -13,6 +13,9 @@ from scheduler.settings import Settings
 
 TOKEN_BYTES: Final = 16
 PAGE_LIVES: Final = timedelta(days=60)  # from when the message left
+FIRST_SIGN: Final = "k"  # so that none is a mere number
+TOKEN_SIGNS: Final = "0123456789jkqwxz"
+_UNSPEAKABLE: Final = str.maketrans("0123456789abcdef", TOKEN_SIGNS)
 STOP_LIVES: Final = timedelta(days=400)  # a mail that is found later still has to be stoppable
 
 
@@ -50,5 +53,5 @@ def stop_url(settings: Settings, token: str) -> str:
 
 
 def _letters(found: bytes) -> str:
-    """In hex: with more letters, chance would now and then write a word that must not be seen."""
-    return found[:TOKEN_BYTES].hex()
+    """Hex digits with letters of which no language makes words: chance must not spell one that must not be seen."""
+    return FIRST_SIGN + found[:TOKEN_BYTES].hex().translate(_UNSPEAKABLE)

@@ -25,7 +25,7 @@ from web.private.app import make_private_app
 PUBLIC = "http://127.0.0.1:8001"
 CODE = "plum tree 7"
 TOXIN = "vaginismus-toxin"
-TOKEN = r"[0-9a-f]{32}"
+TOKEN = r"k[0-9jkqwxz]{32}"
 WITH_PAGES = {"PUBLIC_URL": PUBLIC}
 
 

@@ -87,7 +87,7 @@ def test_asking_for_a_call_leads_to_the_urgent_advice_and_holds_the_plan(
 def test_the_page_says_when_somebody_reads_it(desk: Desk, token: str) -> None:
     phone = Phone(desk.clinic)
     phone.open(token, "/help-first")  # Monday 17:00
-    assert "reads this on 24 November, 09:00" in phone.words
+    assert "reads this on Tuesday 24 November, 09:00" in phone.words
     desk.tick(hours=17)
     phone.open(token, "/help-first")
     assert "reads this now" in phone.words
