@@ -1,6 +1,7 @@
 """What each of her answers does to the plan and to the staff's list."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -206,7 +207,7 @@ def test_the_questions_before_a_visit(desk: Desk, treatment_id: UUID, token: str
     phone.enter(token)
     phone.open(token, "/questions")
     assert "Pain with a partner" not in phone.words
-    fields = {"review": "two-week", "pain.at_rest": "1", "pain.on_touch": "", "noticed": ["leak", "fever"]}
+    fields: dict[str, Any] = {"review": "two-week", "pain.at_rest": "1", "pain.on_touch": "", "noticed": ["leak", "fever"]}
     phone.send(token, "/questions", words="Is that usual?", **fields)
     assert "The clinician will read it" in phone.words
     with desk.store.read() as session:
