@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, union_all
+from sqlalchemy import and_, select, union_all
 from sqlalchemy.orm import Session
 
 from db.engine import actor_of, instant_of
-from db.follow_up import CareEvent, CareEventRetraction, CarePlan, DeliveryAttempt, Reminder
+from db.follow_up import CareEvent, CareEventRetraction, CarePlan, DeliveryAttempt, Reminder, Review
 from db.private_page import RaisedKind, RaisedLine
 from db.states import AttemptOutcome, CarePlanStatus, EventKind, StepKind
 from db.types import new_id
@@ -63,11 +63,11 @@ def reopen(session: Session, line: RaisedLine) -> None:
 
 def list_open(session: Session, kind: RaisedKind, limit: int) -> list[RaisedLine]:
     """Open lines of a kind, the oldest first."""
-    return list_open_each(session, {kind: limit})
+    return [line for line, _ in list_open_each(session, {kind: limit})]
 
 
-def list_open_each(session: Session, limits: Mapping[RaisedKind, int]) -> list[RaisedLine]:
-    """Open lines of these kinds, the oldest first, at most so many of each: one query."""
+def list_open_each(session: Session, limits: Mapping[RaisedKind, int]) -> list[tuple[RaisedLine, Review | None]]:
+    """Open lines of these kinds with the review each is about, the oldest first, at most so many of each kind."""
     parts = [
         select(
             select(RaisedLine.id)
@@ -79,8 +79,9 @@ def list_open_each(session: Session, limits: Mapping[RaisedKind, int]) -> list[R
         )
         for kind, limit in limits.items()
     ]
-    query = select(RaisedLine).where(RaisedLine.id.in_(union_all(*parts)))
-    return list(session.scalars(query.order_by(RaisedLine.raised_at, RaisedLine.id)))
+    about = and_(Review.care_plan_id == RaisedLine.care_plan_id, Review.key == RaisedLine.review)
+    query = select(RaisedLine, Review).outerjoin(Review, about).where(RaisedLine.id.in_(union_all(*parts)))
+    return [(row[0], row[1]) for row in session.execute(query.order_by(RaisedLine.raised_at, RaisedLine.id))]
 
 
 def find_lines(session: Session, line_ids: Sequence[UUID]) -> dict[UUID, RaisedLine]:

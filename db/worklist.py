@@ -3,12 +3,12 @@
 What a line means, and which comes first, is in `scheduler.worklist`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, text, union_all
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, and_, or_, select, text, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.conditions import UNSETTLED_SQL, held, open_review, open_visit, waiting
 from db.follow_up import CareEvent, CareEventRetraction, CarePlan, Reminder, Review
@@ -17,35 +17,48 @@ from db.sealed import learn_keys
 from db.states import Audience, EventKind, Reason, ReviewStatus, TreatmentStatus
 
 
-def list_call_asked(session: Session, limit: int) -> list[CarePlan]:
-    """Care plans whose patient asked for a call, the longest waiting first."""
-    query = select(CarePlan).where(CarePlan.call_asked_at.is_not(None)).order_by(CarePlan.call_asked_at)
-    return list(session.scalars(query.limit(limit)))
-
-
-def list_open_calls(session: Session, plan_ids: Collection[UUID]) -> dict[UUID, list[CareEvent]]:
-    """Of care plans whose patient asked for a call: how often and why she asked since somebody last closed it."""
+def list_asking(
+    session: Session, most_calls: int, most_releases: int
+) -> tuple[list[tuple[CarePlan, list[CareEvent]]], list[CarePlan]]:
+    """Care plans whose patient asked for a call, with why she asked since somebody last closed it; and those whose next
+    part waits for a clinician's release. Of both the longest waiting first, at most so many: one query.
+    """
+    calls = _waiting_since(CarePlan.call_asked_at, most_calls)
+    releases = _waiting_since(CarePlan.release_asked_at, most_releases)
     taken_back = select(CareEventRetraction.event_id).where(CareEventRetraction.event_id == CareEvent.id)
-    query = select(CareEvent).where(
-        CareEvent.care_plan_id.in_(plan_ids),
+    about_calls = and_(
+        CareEvent.care_plan_id == CarePlan.id,
+        CarePlan.call_asked_at.is_not(None),
         CareEvent.kind.in_((EventKind.CALL_REQUESTED, EventKind.CALL_CLOSED)),
         ~taken_back.exists(),
     )
-    found: dict[UUID, list[CareEvent]] = {}
-    if not plan_ids:
-        return found
-    for event in session.scalars(query.order_by(CareEvent.occurred_at, CareEvent.recorded_at, CareEvent.id)):
-        if event.kind is EventKind.CALL_CLOSED:
-            found.pop(event.care_plan_id, None)
+    query = (
+        select(CarePlan, CareEvent)
+        .outerjoin(CareEvent, about_calls)
+        .where(CarePlan.id.in_(union_all(calls, releases)))
+        .order_by(CareEvent.occurred_at, CareEvent.recorded_at, CareEvent.id)
+    )
+    asked: dict[UUID, tuple[CarePlan, list[CareEvent]]] = {}
+    for row in session.execute(query):
+        plan: CarePlan = row[0]
+        event: CareEvent | None = row[1]
+        _, why = asked.setdefault(plan.id, (plan, []))
+        if event is not None and event.kind is EventKind.CALL_REQUESTED:
+            why.append(event)
         else:
-            found.setdefault(event.care_plan_id, []).append(event)
-    return found
+            why.clear()
+    plans = [plan for plan, _ in asked.values()]
+    waiting_calls = sorted((plan.call_asked_at, plan.id) for plan in plans if plan.call_asked_at)
+    waiting_releases = sorted((plan.release_asked_at, plan.id) for plan in plans if plan.release_asked_at)
+    return (
+        [asked[plan_id] for _, plan_id in waiting_calls[:most_calls]],
+        [asked[plan_id][0] for _, plan_id in waiting_releases[:most_releases]],
+    )
 
 
-def list_release_asked(session: Session, limit: int) -> list[CarePlan]:
-    """Care plans whose next part waits for a clinician's release, the longest waiting first."""
-    query = select(CarePlan).where(CarePlan.release_asked_at.is_not(None)).order_by(CarePlan.release_asked_at)
-    return list(session.scalars(query.limit(limit)))
+def _waiting_since(column: InstrumentedAttribute[datetime | None], limit: int) -> Select[tuple[UUID]]:
+    some = select(CarePlan.id).where(column.is_not(None)).order_by(column).limit(limit).subquery()
+    return select(some.c.id)
 
 
 def list_open_complications(session: Session, limit: int) -> list[tuple[AdverseEvent, UUID]]:
@@ -116,12 +129,26 @@ def list_reviews_to_book(session: Session, until: date, limit: int) -> list[Revi
     return list(session.scalars(select(Review).where(or_(due, missed)).order_by(Review.due_on, Review.id).limit(limit)))
 
 
-def list_visits(session: Session, since: datetime | None, until: datetime, limit: int) -> list[Review]:
-    """Booked visits that start from one instant to before another, not written down yet, the earliest first."""
-    booked = and_(open_visit(), Review.visit_at < until)
-    if since is not None:
-        booked = and_(booked, Review.visit_at >= since)
-    return list(session.scalars(select(Review).where(booked).order_by(Review.visit_at, Review.id).limit(limit)))
+def list_visits(session: Session, now: datetime, until: datetime, most_passed: int, most_ahead: int) -> list[Review]:
+    """Booked visits that are not written down yet, the earliest first: those that have begun, and those that start
+    before an instant; at most so many of each, with one query.
+    """
+    parts = [
+        select(
+            select(Review.id)
+            .where(open_visit(), when)
+            .order_by(Review.visit_at, Review.id)
+            .limit(limit)
+            .subquery()
+            .c.id
+        )
+        for when, limit in (
+            (Review.visit_at < now, most_passed),
+            (and_(Review.visit_at >= now, Review.visit_at < until), most_ahead),
+        )
+    ]
+    query = select(Review).where(Review.id.in_(union_all(*parts))).order_by(Review.visit_at, Review.id)
+    return list(session.scalars(query))
 
 
 def list_leaving(session: Session, until: datetime, limit: int) -> list[Reminder]:

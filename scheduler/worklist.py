@@ -160,15 +160,17 @@ def read_worklist(session: Session, clinic: Clinic, asked: LineKind | None = Non
     full: set[LineKind] = set()
     most = {kind: MOST if kind in RED or kind is asked else EACH for kind in LineKind}
     returned = find_waiting(session, most[LineKind.CAME_BACK] + 1)
-    found = _to_act_on(session, list(_lines(session, clinic, now, full, returned, most)))
-    by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind if asked in (None, kind)}
-    lines = [line for kind, all_of_it in by_kind.items() for line in all_of_it[: most[kind]]]
     zone = clinic.settings.clinic_time_zone
     tomorrow = to_wall(now, zone).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    visits = [
+    booked = [
         _about(LineKind.VISIT_PASSED, review, review.visit_at)
-        for review in stored.list_visits(session, now, to_utc(tomorrow, zone), MOST)
+        for review in stored.list_visits(session, now, to_utc(tomorrow, zone), most[LineKind.VISIT_PASSED] + 1, MOST)
     ]
+    passed = [line for line in booked if line.at is not None and line.at < now]
+    visits = booked[len(passed) :]
+    found = _to_act_on(session, [*_lines(session, clinic, now, full, returned, most), *passed])
+    by_kind = {kind: [line for line in found if line.kind is kind] for kind in LineKind if asked in (None, kind)}
+    lines = [line for kind, all_of_it in by_kind.items() for line in all_of_it[: most[kind]]]
     leaving = stored.list_leaving(session, now + LEAVES_WITHIN, EACH + 1)
     leaves_more, leaving = len(leaving) > EACH, leaving[:EACH]
     held = stored_reminders.count_by_reason(session, ReminderState.HELD)
@@ -214,16 +216,14 @@ def _lines(
     returned: Waiting,
     most: Mapping[LineKind, int],
 ) -> Iterator[Line]:
-    """All lines, of each kind one more than are shown. `full` is told where only so many rows were looked at."""
+    """All but visits, of each kind one more than are shown. `full` is told where only so many rows were looked at."""
     some = {kind: count + 1 for kind, count in most.items()}
-    asking = stored.list_call_asked(session, some[LineKind.CALL_ASKED])
-    calls = stored.list_open_calls(session, [plan.id for plan in asking])
-    for plan in asking:
-        about = tuple(calls.get(plan.id, ()))
-        yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at, calls=about)
+    calls, releases = stored.list_asking(session, some[LineKind.CALL_ASKED], some[LineKind.RELEASE_ASKED])
+    for plan, why in calls:
+        yield Line(LineKind.CALL_ASKED, plan.patient_id, plan.id, plan.call_asked_at, calls=tuple(why))
     for event, plan_id in stored.list_open_complications(session, some[LineKind.COMPLICATION]):
         yield Line(LineKind.COMPLICATION, event.patient_id, plan_id, event.onset_at)
-    for plan in stored.list_release_asked(session, some[LineKind.RELEASE_ASKED]):
+    for plan in releases:
         yield Line(LineKind.RELEASE_ASKED, plan.patient_id, plan.id, plan.release_asked_at)
     yield from _messages(session, some, full)
     for report, row in returned.reports:
@@ -273,19 +273,13 @@ def _messages(session: Session, some: Mapping[LineKind, int], full: set[LineKind
 
 def _raised(session: Session, some: Mapping[LineKind, int]) -> Iterator[Line]:
     """What the patients' side raised, the oldest first; another time with the visit it is about."""
-    lines = stored_raised.list_open_each(session, {kind: some[line] for kind, line in _RAISED.items()})
-    about = [line.care_plan_id for line in lines if line.review]
-    visits = {(row.care_plan_id, row.key): row for row in stored_plans.list_reviews(session, about)} if about else {}
-    for line in lines:
-        review = visits.get((line.care_plan_id, line.review or ""))
+    for line, review in stored_raised.list_open_each(session, {kind: some[line] for kind, line in _RAISED.items()}):
         kind = _RAISED[line.kind]
         yield Line(kind, line.patient_id, line.care_plan_id, line.raised_at, review=review, raised=line)
 
 
 def _reviews(session: Session, clinic: Clinic, now: datetime, some: Mapping[LineKind, int]) -> Iterator[Line]:
     today = to_wall(now, clinic.settings.clinic_time_zone).date()
-    for review in stored.list_visits(session, None, now, some[LineKind.VISIT_PASSED]):
-        yield _about(LineKind.VISIT_PASSED, review, review.visit_at)
     looked_at = sum(some[kind] for kind in (LineKind.REVIEW_MISSED, LineKind.REVIEW_OVERDUE, LineKind.REVIEW_TO_BOOK))
     for review in stored.list_reviews_to_book(session, today + BOOK_AHEAD, looked_at):
         if review.status is ReviewStatus.MISSED:

@@ -119,7 +119,7 @@ def queries(now: datetime, worker_id: UUID) -> Mapping[str, tuple[str, Callable[
             "ix_reviews_open_due",
             lambda session: worklist.list_reviews_to_book(session, now.date(), 10),
         ),
-        "visits": ("ix_reviews_open_visit", lambda session: worklist.list_visits(session, None, soon, 10)),
+        "visits": ("ix_reviews_open_visit", lambda session: worklist.list_visits(session, now, soon, 10, 10)),
         "the board's tabs": ("ix_reminders_due_at", lambda session: board.count_board(session, now, soon)),
         "the board": ("ix_reminders_due_at", lambda session: board.list_board(session, BoardFilter(now, soon), 10)),
         "the board, held": (
