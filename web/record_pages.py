@@ -15,7 +15,7 @@ from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.seen import note_view
 from web.times import Say
-from web.treatment_pages import head_of
+from web.treatment_parts import head_of
 
 
 class RecordForm(FormModel):

@@ -19,7 +19,7 @@ from web.forms import Filled, FormModel, filled
 from web.line_parts import review_name
 from web.pages import clinic_of, go_to
 from web.times import Say
-from web.treatment_pages import about, head_of
+from web.treatment_parts import about, head_of
 
 SITUATIONS: Final = (
     ("pain_at_rest", "At rest"),

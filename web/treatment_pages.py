@@ -3,7 +3,7 @@
 Entering one is in `web.entry_pages`, its record in `web.record_pages`, its reviews' forms in `web.review_pages`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from db import care_plans as stored_plans
 from db import patients as stored_patients
 from db import treatments as stored
-from db.follow_up import CarePlan, Review
-from db.records import Patient, Treatment
-from db.states import CarePlanStatus, Phase, ReviewStatus, TreatmentStatus
+from db.follow_up import CareEvent, CarePlan, Review
+from db.records import Patient
+from db.states import CarePlanStatus, EventKind, Phase, ReviewStatus, TreatmentStatus
 from scheduler import entry_undo, patients, plan_words, treatments
 from scheduler.accounts.rights import Right
 from scheduler.care_plans import facts_of
@@ -30,6 +30,7 @@ from scheduler.timeline import Message, read_messages
 from web.doors import NotAllowed, me_of
 from web.entry_form import REPLACES, in_page_words
 from web.event_words import event_fields
+from web.exercise_pages import at_home
 from web.forms import Filled, FormModel, filled
 from web.line_parts import review_name
 from web.pages import clinic_of, go_to, page
@@ -39,6 +40,7 @@ from web.plots import plot_plan
 from web.seen import note_view
 from web.timeline_words import message_words, tell_message
 from web.times import Say
+from web.treatment_parts import about, head_of
 
 REASSIGN_LABELS: Final = {"reason": "What happened", "replaces": "The running plan", "age_override": "Age"}
 
@@ -82,6 +84,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
         facts = facts_of(session, clinic, plan, patient.language)
         course = follow(facts)
         reviews = {row.key: row for row in stored_plans.list_reviews(session, [plan.id])}
+        events = stored_plans.list_events(session, [plan.id])
         undo_until = entry_undo.can_undo(clinic, session, treatment_id)
         trouble = stored.list_open_adverse_events(session, [treatment_id]) if course.complication else []
         shown = {
@@ -103,7 +106,8 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "undo_until": say.time(undo_until) if undo_until else None,
             "lines": [tell_message(message, say) for message in messages],
             "plot": plot_plan([_mark(message, say) for message in messages], say.today),
-            "reviews": _reviews([rule.key for rule in shelved.protocol.reviews], reviews, say, plan),
+            "reviews": _reviews([rule.key for rule in shelved.protocol.reviews], reviews, say, plan, events),
+            "home": at_home(plan, shelved.protocol, course, events, say, me),
             "phases": _phases(shelved.protocol, course, say),
             "complications": [(say.when(row.onset_at), event_fields(row.fields)) for row in trouble],
             "expects_review": any(row.open for row in reviews.values()),
@@ -190,26 +194,6 @@ def cancel(request: Request, treatment_id: UUID) -> Response:
     return go_to(f"/treatments/{treatment_id}", "treatment-cancelled")
 
 
-def head_of(session: Session, treatment: Treatment, clinic: Clinic, say: Say) -> dict[str, Any]:
-    """What stands over every form about a treatment: whose, what and when."""
-    patient = patients.get(session, treatment.patient_id)
-    content = stored.get_content(session, treatment.id)
-    plan = treatments.get_plan(session, treatment.id)
-    return {
-        "treatment_id": treatment.id,
-        "who": person(patient, say.today),
-        "name": full_name(patient),
-        "title": clinic.library.shelf(session).get(plan.protocol_version_id).protocol.title,
-        "when": say.wall(content.treated_local),
-    }
-
-
-def about(request: Request, template: str, status: int, head: Mapping[str, Any], /, **values: object) -> Response:
-    """A form about a treatment under its head; that it was looked at is noted."""
-    note_view(request, "treatment.viewed", "treatment", head["treatment_id"], head["who"].id, ["name"])
-    return page(request, template, status, **values, **head)
-
-
 def _messages(session: Session, clinic: Clinic, patient: Patient, plan: CarePlan) -> list[Message]:
     found = read_messages(session, clinic.library.shelf(session), patient, [plan])
     return sorted(found, key=lambda message: message.at)  # as each line tells its time
@@ -225,13 +209,24 @@ def _mark(message: Message, say: Say) -> tuple[Any, str, str, bool]:
     return day, level, f"{say.on(day)}: {words}", message.is_ahead
 
 
-def _reviews(keys: list[str], rows: Mapping[str, Review], say: Say, plan: CarePlan) -> list[dict[str, Any]]:
+def _reviews(
+    keys: list[str], rows: Mapping[str, Review], say: Say, plan: CarePlan, events: Sequence[CareEvent]
+) -> list[dict[str, Any]]:
     """The reviews; that one was held is asked of the next, and of those whose time has come."""
-    shown = [_review(key, rows.get(key), say, plan) for key in keys]
+    shown = [_review(key, rows.get(key), say, plan) | {"confirmed": _confirmed(key, events, say)} for key in keys]
     following = next((review["key"] for review in shown if review["open"]), None)
     for review in shown:
         review["asked"] = review["passed"] or ((review["come"] or review["key"] == following) and not review["booked"])
     return shown
+
+
+def _confirmed(key: str, events: Sequence[CareEvent], say: Say) -> str:
+    """When the patient said that she comes to the visit as it is booked now; empty when she did not."""
+    said = (
+        event for event in reversed(events) if event.review == key and event.kind is not EventKind.QUESTIONS_ANSWERED
+    )
+    last = next(said, None)
+    return say.day(last.recorded_at) if last is not None and last.kind is EventKind.VISIT_CONFIRMED else ""
 
 
 def _review(key: str, row: Review | None, say: Say, plan: CarePlan) -> dict[str, Any]:
