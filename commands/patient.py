@@ -30,7 +30,7 @@ from db import patients as stored
 from db import treatments as stored_treatments
 from db.records import Patient
 from db.states import CallSafe, StopReason
-from scheduler import erasure, patient_export, patients
+from scheduler import erasure, merging, patient_export, patients
 from scheduler.entries import PatientForm
 from scheduler.errors import InvalidInput
 
@@ -223,6 +223,27 @@ def export(
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(archive)
     print_line(f"{file} holds the whole record, opened. Hand it over safely and delete it here.")
+
+
+@app.command()
+def merge(
+    context: typer.Context,
+    patient_id: Annotated[str, typer.Argument(metavar="PATIENT", help="the entry that goes")],
+    into: Annotated[str, typer.Option("--into", metavar="PATIENT", help="the entry that stays")],
+    reason: Annotated[str, typer.Option("--reason", help="how you know that it is the same person")],
+    yes: Yes = False,
+    by: By = None,
+) -> None:
+    """Put two entries of the same person together; the one that stays keeps its name and address."""
+    clinic = clinic_of(context)
+    gone, stays = read_id(patient_id, "patient"), read_id(into, "patient")
+    with clinic.store.read() as session:
+        told = merging.differences(patients.get(session, gone), patients.get(session, stays))
+    if told:
+        print_line(f"The entry that goes says otherwise about: {', '.join(told)}. What the other says holds.")
+    confirm("Move everything of the first to the second? It cannot be taken apart again.", yes)
+    done = merging.merge(clinic, actor(by), gone, stays, reason)
+    print_line(f"Merged: {done.rows} row(s) moved. Links that were sent until now open nothing any more.")
 
 
 @app.command()
