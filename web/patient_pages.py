@@ -4,7 +4,6 @@ Her treatments are in `web.treatment_pages`; the words of her time line in `web.
 """
 
 from dataclasses import replace
-from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from db import care_plans as stored_plans
 from db import patients as stored
 from db import treatments as stored_treatments
 from db.records import Patient, PatientStop
-from db.states import AddressState, CallSafe, CarePlanStatus, EventKind, Level, StopReason, Topic, TreatmentStatus
+from db.states import AddressState, CallSafe, CarePlanStatus, Level, StopReason, Topic, TreatmentStatus
 from scheduler import contacts, patients
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
@@ -28,6 +27,7 @@ from web.entry_form import CALL_OPTIONS, CONSENT_OPTIONS
 from web.entry_form import LABELS as ENTRY_LABELS
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
+from web.pain import pain_scores
 from web.people import full_name, person
 from web.plan_standing import standing
 from web.plots import plot_pain
@@ -321,28 +321,6 @@ def _treatments(session: Session, line: Timeline, say: Say) -> list[dict[str, An
             }
         )
     return rows
-
-
-def pain_scores(line: Timeline) -> list[tuple[date, int, str]]:
-    """Every pain score written down: at reviews, by situation, and in the record's own fields."""
-    found: list[tuple[date, int, str]] = []
-    for happened in line.past:
-        event = happened.event
-        if event is not None and happened.retraction is None and event.kind is EventKind.REVIEW_COMPLETED:
-            found += _scores(event.fields, datetime.fromisoformat(event.occurred_local).date())
-    for treatment in line.treatments:
-        if treatment.status is TreatmentStatus.ACTIVE:
-            version = line.contents[treatment.id][-1]
-            found += _scores(dict(version.fields), datetime.fromisoformat(version.treated_local).date())
-    return found
-
-
-def _scores(fields: dict[str, str], day: date) -> list[tuple[date, int, str]]:
-    return [
-        (day, int(text), key.removeprefix("pain").replace("_", " ").strip())
-        for key, text in fields.items()
-        if key.startswith("pain") and text.isascii() and text.isdigit() and int(text) <= 10
-    ]
 
 
 def _runs(status: CarePlanStatus) -> bool:

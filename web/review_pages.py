@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from pydantic import Field
 
 from db import care_plans as stored_plans
+from db import treatments as stored_treatments
 from db.states import EventKind, Phase, ReviewStatus
 from scheduler import events, reviews, signing, treatments
 from scheduler.errors import InvalidInput, NotFound
@@ -18,15 +19,10 @@ from web.doors import me_of
 from web.forms import Filled, FormModel, filled
 from web.line_parts import review_name
 from web.pages import clinic_of, go_to
+from web.pain import SITUATIONS, answered_before, trend_of
 from web.times import Say
 from web.treatment_parts import about, head_of
 
-SITUATIONS: Final = (
-    ("pain_at_rest", "At rest"),
-    ("pain_on_touch", "On touch"),
-    ("pain_on_insertion", "On insertion"),
-    ("pain_with_partner", "With a partner"),
-)
 _OUTCOME_WORDS: Final = {
     "progressing": "Progressing as planned",
     "hold": "Stay at this step",
@@ -178,8 +174,13 @@ def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, st
     clinic = clinic_of(request)
     with clinic.store.read() as session:
         treatment = treatments.get(session, treatment_id)
-        head = head_of(session, treatment, clinic, Say(clinic, clinic.clock.now()))
+        say = Say(clinic, clinic.clock.now())
+        head = head_of(session, treatment, clinic, say)
         protocol = signing.protocol_of(session, clinic, treatment)
+        events_so_far = stored_plans.list_events(session, [treatments.get_plan(session, treatment_id).id])
+        content = stored_treatments.get_content(session, treatment_id)
+        trend = trend_of(content.fields, content.treated_local, events_so_far, say)
+        answered = answered_before(review, events_so_far, say)
     if review not in {rule.key for rule in protocol.reviews}:
         raise NotFound(f"there is no review {review}")
     phases = {step.phase for step in protocol.steps}
@@ -193,6 +194,8 @@ def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, st
         review=review,
         review_name=review_name(review),
         situations=SITUATIONS,
+        trend=trend,
+        answered=answered,
         outcomes=[("", "Choose …"), *((word, _OUTCOME_WORDS[word]) for word in OUTCOMES)],
         has_solo=Phase.SOLO in phases,
         has_partner=Phase.PARTNER in phases,
