@@ -155,4 +155,6 @@ def _copy(programs: Path, folder: Path) -> Path:
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.exists():
         shutil.copytree(libraries, folder / libraries.name)
+    (folder / package.name).mkdir(exist_ok=True)
+    (folder / package.name).chmod(0o755)  # a command run in this process has left its umask: for this user alone
     return Path(shutil.copytree(programs, folder / package.name / programs.name))
