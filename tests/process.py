@@ -3,6 +3,7 @@
 The SMTP server beside it is `tests/smtp_process.py`.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
 from scheduler import approvals, imports
@@ -20,6 +23,7 @@ from scheduler.clinic import Clinic
 from scheduler.clock import FastClock
 from scheduler.settings import load_settings
 from service import open_clinic
+from tests.starter import Starter
 
 ROOT = Path(__file__).resolve().parent.parent
 LONDON = ZoneInfo("Europe/London")
@@ -117,6 +121,28 @@ def command(env: Mapping[str, str], *words: str, timeout: float = 60) -> subproc
         timeout=timeout,
         check=False,
     )
+
+
+def quick_command(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """The same where not the start is what is tested: in a fork of the program, which is imported once for all."""
+    with TemporaryDirectory() as folder:
+        out, errors = Path(folder, "out"), Path(folder, "errors")
+        starter = _starter()
+        starter.start(env, out, *words, errors=errors)
+        try:
+            code = starter.wait(60)
+        except TimeoutError:
+            starter.signal(signal.SIGKILL)
+            starter.wait(20)
+            raise
+        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
+
+
+@cache
+def _starter() -> Starter:
+    starter = Starter()
+    atexit.register(starter.__exit__, None, None, None)
+    return starter
 
 
 @contextmanager

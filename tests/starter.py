@@ -45,13 +45,16 @@ class Starter:
         self._parent.wait(60)  # it may still be importing
         self._parent.stdout.close()
 
-    def start(self, env: Mapping[str, str], log: Path, *words: str, at: datetime | None = None) -> int:
+    def start(
+        self, env: Mapping[str, str], log: Path, *words: str, at: datetime | None = None, errors: Path | None = None
+    ) -> int:
         """Start the program with these words; its output goes to the end of `log`. Returns its process id.
 
-        `at` is what its wall clock says at that moment; None: what the machine's says.
+        `at` is what its wall clock says at that moment; None: what the machine's says. `errors` gets standard error.
         """
         assert self.pid is None, "one after the other"
-        order = {"env": dict(env), "log": str(log), "words": words, "at": at.isoformat() if at else None}
+        order = {"env": dict(env), "words": words, "at": at.isoformat() if at else None}
+        order |= {"log": str(log), "errors": str(errors or log)}
         assert self._parent.stdin is not None
         self._parent.stdin.write(json.dumps(order).encode() + b"\n")
         self.pid = int(self._line(60))
@@ -109,9 +112,9 @@ def _tell(number: int) -> None:
 
 
 def _be_the_program(service: Any, order: dict[str, Any]) -> None:
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log, errors = (os.open(order[file], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) for file in ("log", "errors"))
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for place, file in enumerate((nothing, log, log)):
+    for place, file in enumerate((nothing, log, errors)):
         os.dup2(file, place)
     os.environ.clear()
     os.environ.update(order["env"])

@@ -28,7 +28,7 @@ from scheduler.settings import Settings
 from service import open_clinic
 from tests.clinic import STAFF, Desk, dump
 from tests.people import AMINA, BEATRIX, CARMEN
-from tests.process import command, environment, fill, open_folder
+from tests.process import environment, fill, open_folder, quick_command
 
 LONG_AGO = datetime(2026, 11, 1, 9, tzinfo=UTC)  # nothing of it is due any more
 
@@ -264,7 +264,7 @@ def test_a_kill_while_a_backup_is_made_leaves_no_backup_and_the_next_is_made(
 ) -> None:
     env = copied(filled, tmp_path)
     marker, path = tmp_path / "marker", tmp_path / "one.backup"
-    crashed = command({**env, "AFTERCARE_KILL_POINT": f"in_backup@{nth}:{marker}"}, "backup", str(path))
+    crashed = quick_command({**env, "AFTERCARE_KILL_POINT": f"in_backup@{nth}:{marker}"}, "backup", str(path))
     assert (crashed.returncode, marker.read_text()) == (-signal.SIGKILL, "in_backup\n"), crashed.stderr
     assert not path.exists()
     clinic = open_folder(env, LONG_AGO)
@@ -284,10 +284,10 @@ def test_a_kill_while_a_backup_is_put_back_leaves_the_old_or_the_new_record_whol
     clinic.store.engine.dispose()
     marker = tmp_path / "marker"
     words = ("restore", str(path), "--yes")
-    crashed = command({**env, "AFTERCARE_KILL_POINT": f"in_restore@{nth}:{marker}"}, *words)
+    crashed = quick_command({**env, "AFTERCARE_KILL_POINT": f"in_restore@{nth}:{marker}"}, *words)
     assert (crashed.returncode, marker.exists()) == (-signal.SIGKILL, True), crashed.stderr
     assert _look(env) == ((2, GateState.CLOSED) if nth == 3 else (3, GateState.OPEN))
-    again = command(env, *words)
+    again = quick_command(env, *words)
     assert (again.returncode, "Nothing is sent" in again.stdout or "nothing is sent" in again.stdout) == (0, True)
     assert _look(env) == (2, GateState.CLOSED)
 

@@ -21,7 +21,7 @@ from scheduler.care_plans import replan
 from scheduler.errors import InvalidInput, NotFound, Refused
 from tests.clinic import STAFF, Desk
 from tests.conftest import START
-from tests.process import command, environment, fill
+from tests.process import environment, fill, quick_command
 
 HEADS = (
     "record_number,given_name,family_name,email,birth_date,time_zone,consent,confirmed,protocol,treated_at,"
@@ -178,13 +178,13 @@ def test_a_kill_in_the_middle_of_the_write_leaves_nothing(tmp_path: Path) -> Non
     fill(env, START, 0).store.engine.dispose()
     path = write(tmp_path, "Tara,Quill,seconds,2026-11-20T10:00", heads="given_name,family_name,protocol,treated_at")
     marker = tmp_path / "marker"
-    crashed = command({**env, "AFTERCARE_KILL_POINT": f"in_import:{marker}"}, "import", str(path))
+    crashed = quick_command({**env, "AFTERCARE_KILL_POINT": f"in_import:{marker}"}, "import", str(path))
     assert crashed.returncode == -signal.SIGKILL, crashed.stderr
     assert marker.exists()
-    assert json.loads(command(env, "patient", "list", "--json").stdout) == []
-    assert command(env, "import", str(path)).returncode == 0
-    assert len(json.loads(command(env, "patient", "list", "--json").stdout)) == 1
-    assert command(env, "audit", "verify").returncode == 0
+    assert json.loads(quick_command(env, "patient", "list", "--json").stdout) == []
+    assert quick_command(env, "import", str(path)).returncode == 0
+    assert len(json.loads(quick_command(env, "patient", "list", "--json").stdout)) == 1
+    assert quick_command(env, "audit", "verify").returncode == 0
 
 
 def test_two_thousand_rows_are_written_whole(sqlite_desk: Desk, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from scheduler.clock import FastClock
 from scheduler.errors import Refused
 from tests.clinic import STAFF, Desk
 from tests.people import AMINA, BEATRIX, CARMEN, DANUTA
-from tests.process import command, environment, fill, open_folder
+from tests.process import environment, fill, open_folder, quick_command
 from tests.terminal import Terminal
 
 LONG_AGO = datetime(2026, 11, 1, 9, tzinfo=UTC)
@@ -141,7 +141,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_rotation_cut_off_anywhere_is_brought_to_its_end(nth: int, filled: Path, tmp_path: Path) -> None:
     shutil.copytree(filled, tmp_path, dirs_exist_ok=True)
     env, marker = environment(tmp_path), tmp_path / "marker"
-    crashed = command({**env, "AFTERCARE_KILL_POINT": f"in_key_rotation@{nth}:{marker}"}, "keys", "rotate")
+    crashed = quick_command({**env, "AFTERCARE_KILL_POINT": f"in_key_rotation@{nth}:{marker}"}, "keys", "rotate")
     assert (crashed.returncode, marker.exists()) == (-signal.SIGKILL, True), crashed.stderr
     clinic = open_folder(env, LONG_AGO)
     assert len(names(clinic.store)) == 3  # and meanwhile everything can be read

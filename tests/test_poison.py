@@ -17,7 +17,7 @@ from scheduler.at_work import AtWork, list_deaths
 from scheduler.clinic import Clinic
 from tests.clinic import Desk
 from tests.people import CAST
-from tests.process import command, environment, fill, open_folder
+from tests.process import environment, fill, open_folder, quick_command
 from tests.smtp_process import smtp_process
 
 COUNT = 4
@@ -43,7 +43,7 @@ def test_a_message_that_kills_its_process_three_times_is_held_and_the_others_lea
         with clinic.store.write("test", datetime.now(UTC)) as session:  # it is written first, each time
             before = began - timedelta(minutes=2)
             session.execute(update(Reminder).where(Reminder.id == poison.id).values(ready_at=before))
-        crashed = command({**env, "AFTERCARE_KILL_POINT": f"in_render:{marker}"}, "send-due")
+        crashed = quick_command({**env, "AFTERCARE_KILL_POINT": f"in_render:{marker}"}, "send-due")
         assert crashed.returncode == -signal.SIGKILL, crashed.stderr
         assert marker.read_text().split() == ["in_render"] * deaths
         recovery.blame_dead(clinic)
@@ -51,7 +51,7 @@ def test_a_message_that_kills_its_process_three_times_is_held_and_the_others_lea
     assert stands.pop(poison.message_id) == ("held:send_failed", 2)
     assert set(stands.values()) == {("sending", 0)}  # claimed beside it, and never blamed
     with smtp_process(tmp_path) as (port, _):
-        assert command(environment(tmp_path, port), "send-due").returncode == 0
+        assert quick_command(environment(tmp_path, port), "send-due").returncode == 0
     stands = standing(open_folder(env, datetime.now(UTC)))
     assert stands.pop(poison.message_id) == ("held:send_failed", 2)
     assert set(stands.values()) == {("sent", 0)}

@@ -15,7 +15,7 @@ from db.follow_up import Gate, Reminder
 from db.states import GateState
 from db.table_rows import count_rows, list_tables
 from tests.postgres import PostgresServer
-from tests.process import command, environment, fill, ledger_lines, running
+from tests.process import environment, fill, ledger_lines, quick_command, running
 from tests.smtp_process import smtp_process
 
 COUNT = 6
@@ -56,7 +56,7 @@ def _rows(url: str) -> int:
 def test_a_moved_record_is_the_same_and_sends_only_after_a_release(
     env: dict[str, str], target: str, tmp_path: Path
 ) -> None:
-    moved = command(env, "move-record", "--to", target, "--yes", "--json")
+    moved = quick_command(env, "move-record", "--to", target, "--yes", "--json")
     assert moved.returncode == 0, moved.stderr
     counts = {table["table"]: table["rows"] for table in json.loads(moved.stdout)}
     assert (counts["patients"], counts["reminders"], counts["gate"], counts["audit_head"]) == (COUNT, COUNT, 1, 1)
@@ -64,15 +64,15 @@ def test_a_moved_record_is_the_same_and_sends_only_after_a_release(
     old = f"sqlite:///{tmp_path}/var/aftercare.db"
     assert _gate(old)[0] is GateState.CLOSED
     assert "was moved to the database moved_" in (_gate(old)[1] or "")
-    assert command(env, "move-record", "--to", target, "--yes").returncode == 1  # not empty any more
+    assert quick_command(env, "move-record", "--to", target, "--yes").returncode == 1  # not empty any more
     with smtp_process(tmp_path) as (port, ledger):
         there = environment(tmp_path, port, AFTERCARE_DATABASE_URL=target)
-        assert command(there, "audit", "verify").returncode == 0
-        assert command(there, "send-due").returncode == 0
+        assert quick_command(there, "audit", "verify").returncode == 0
+        assert quick_command(there, "send-due").returncode == 0
         assert ledger_lines(ledger) == []
-        released = command(there, "release", "--yes")
+        released = quick_command(there, "release", "--yes")
         assert released.returncode == 0, released.stderr
-        assert command(there, "send-due").returncode == 0
+        assert quick_command(there, "send-due").returncode == 0
         assert len({line["message_id"] for line in ledger_lines(ledger)}) == COUNT
 
 
@@ -81,7 +81,9 @@ def test_a_kill_in_the_middle_leaves_the_old_place_whole_and_the_new_one_empty(
 ) -> None:
     marker = tmp_path / "marker"
     before = _rows(f"sqlite:///{tmp_path}/var/aftercare.db")
-    killed = command({**env, "AFTERCARE_KILL_POINT": f"in_move@9:{marker}"}, "move-record", "--to", target, "--yes")
+    killed = quick_command(
+        {**env, "AFTERCARE_KILL_POINT": f"in_move@9:{marker}"}, "move-record", "--to", target, "--yes"
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert marker.exists()
     assert _rows(target) == 2  # what the schema itself holds
@@ -89,7 +91,7 @@ def test_a_kill_in_the_middle_leaves_the_old_place_whole_and_the_new_one_empty(
     assert "until that is done, this place is the true one" in (
         _gate(f"sqlite:///{tmp_path}/var/aftercare.db")[1] or ""
     )
-    assert command(env, "move-record", "--to", target, "--yes").returncode == 0
+    assert quick_command(env, "move-record", "--to", target, "--yes").returncode == 0
 
 
 def test_nothing_is_moved_into_a_place_that_is_not_empty_or_beside_a_running_service(
@@ -98,13 +100,13 @@ def test_nothing_is_moved_into_a_place_that_is_not_empty_or_beside_a_running_ser
     engine = make_engine(target)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE theirs (id integer)"))
-    refused = command(env, "move-record", "--to", target, "--yes")
+    refused = quick_command(env, "move-record", "--to", target, "--yes")
     assert (refused.returncode, "holds tables of something else" in refused.stderr) == (1, True)
     engine.dispose()
-    wrong = command(env, "move-record", "--to", "postgresql://x:secret", "--yes")
+    wrong = quick_command(env, "move-record", "--to", "postgresql://x:secret", "--yes")
     assert (wrong.returncode, "secret" in wrong.stderr) == (2, False)
     with running(env, "--no-web"):
-        beside = command(env, "move-record", "--to", postgres_url, "--yes")
+        beside = quick_command(env, "move-record", "--to", postgres_url, "--yes")
     assert (beside.returncode, "another process sends already" in beside.stderr) == (1, True)
     assert _rows(postgres_url) == 2
 
@@ -121,7 +123,7 @@ def test_rows_that_arrive_otherwise_are_noticed_and_nothing_stays(
             )
         )
         connection.execute(text("CREATE TRIGGER lie BEFORE INSERT ON reminders FOR EACH ROW EXECUTE FUNCTION lie()"))
-    refused = command(env, "move-record", "--to", postgres_url, "--yes")
+    refused = quick_command(env, "move-record", "--to", postgres_url, "--yes")
     assert (refused.returncode, "reminders did not arrive as it was" in refused.stderr) == (1, True)
     with engine.connect() as connection:
         assert connection.execute(select(Reminder.id)).all() == []
