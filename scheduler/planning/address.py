@@ -13,7 +13,7 @@ from scheduler.planning.course import Course
 from scheduler.planning.facts import PatientFacts, PlanFacts, Rules, Stored
 from scheduler.planning.protocol import CONFIRM
 from scheduler.planning.verdict import MAY_GO, Verdict, cancelled, held, messages_stopped
-from scheduler.planning.wanted import Wanted, allowed
+from scheduler.planning.wanted import Wanted, allowed, end_of
 
 
 def confirmation(
@@ -51,7 +51,7 @@ def confirmation(
             due_at=due_at,
             due_local=due_local,
             zone=patient.zone,
-            expires_at=own_at + CONFIRM.expires_after.as_elapsed,
+            expires_at=end_of(CONFIRM.expires_after, to_wall(own_at, patient.zone), own_at, patient.zone),
             verdict=_judge(plan, patient, plan in running),
         )
     ]

@@ -79,11 +79,6 @@ class Span:
         """The span n times over."""
         return Span(self.days * n, self.elapsed * n)
 
-    @property
-    def as_elapsed(self) -> timedelta:
-        """The span with days of 24 hours."""
-        return timedelta(days=self.days) + self.elapsed
-
     def plus(self, other: "Span") -> "Span":
         """The sum of two spans."""
         return Span(self.days + other.days, self.elapsed + other.elapsed)

@@ -74,7 +74,7 @@ def wanted(
                     due_at=due_at,
                     due_local=due_local if due_at == own_time else to_wall(due_at, patient.zone),
                     zone=patient.zone,
-                    expires_at=_end(step.expires_after, due_local, own_time, patient.zone),
+                    expires_at=end_of(step.expires_after, due_local, own_time, patient.zone),
                     verdict=judge(step, review, due_at, plan, course, patient, superseded_from),
                 )
             )
@@ -198,7 +198,8 @@ def _own_time(step: Step, offset: Span, anchor: Moment, zone: str) -> tuple[date
     return wall, to_utc(wall, zone)
 
 
-def _end(span: Span, due_local: datetime, own_time: datetime, zone: str) -> datetime:
+def end_of(span: Span, due_local: datetime, own_time: datetime, zone: str) -> datetime:
+    """When a message is of no use any more, counted from its own time."""
     if span.is_elapsed:
         return own_time + span.elapsed
     return to_utc(due_local + timedelta(days=span.days), zone)

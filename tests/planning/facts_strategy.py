@@ -5,6 +5,7 @@ The record itself is in `build`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import time
 
 from hypothesis import strategies as st
 
@@ -66,6 +67,26 @@ zones = st.sampled_from(ZONES).map(lambda name: Fact(f"lives in {name}", lambda 
 addresses = st.sampled_from(list(AddressState)).map(
     lambda state: Fact(f"address {state.value}", lambda case: case.know(address=state))
 )
+
+
+def _new_address(case: Record) -> None:
+    facts = case.patient
+    case.know(address=AddressState.UNCONFIRMED, email_version=facts.email_version + 1, email_given_at=case.now)
+
+
+new_addresses = st.just(Fact("a new address", _new_address))
+pauses = st.builds(
+    lambda day, hour: _event(EventKind.PAUSED, visit(day, hour)), st.integers(0, 80), st.sampled_from([8, 12, 23])
+)
+likes = st.builds(
+    lambda hour, day: Fact(
+        f"likes {hour} o'clock on day {day}",
+        lambda case: case.know(preferred_time=None if hour is None else time(hour), preferred_weekday=day),
+    ),
+    st.sampled_from([None, 3, 8, 18]),
+    st.sampled_from([None, 0, 5, 6]),
+)
+by_notice = st.booleans().map(lambda yes: Fact(f"by notice {yes}", lambda case: case.know(by_notice=yes)))
 
 
 def _consent(topic: Topic, said: bool) -> Fact:

@@ -20,7 +20,7 @@ from db.states import (
 from scheduler.local_time import next_allowed, to_utc, to_wall
 from scheduler.planning.facts import PlanFacts, Rules, Stored
 from scheduler.planning.patient_plan import PatientPlan
-from scheduler.planning.protocol import Step
+from scheduler.planning.protocol import CONFIRM, Step
 from scheduler.planning.wanted import Wanted
 
 NEEDS_NO_REASON = frozenset({ReminderState.SCHEDULED, ReminderState.SENDING, ReminderState.SENT})
@@ -96,7 +96,9 @@ def _one_a_day(items: Sequence[Wanted], rules: Rules) -> None:
     rank = {"review": 0, "aftercare": 1, "administrative": 2, "exercise": 3}
     crowds = defaultdict(list)
     for place, item in enumerate(items):
-        takes_part = item.step.audience is Audience.PATIENT and item.verdict.state is not ReminderState.CANCELLED
+        # The question whether an address is hers shares no day: all the others wait for its answer.
+        to_her = item.step.audience is Audience.PATIENT and item.step is not CONFIRM
+        takes_part = to_her and item.verdict.state is not ReminderState.CANCELLED
         if takes_part and item.due_at < item.expires_at:
             crowds[item.due_local.date()].append((rank[item.step.kind.value], item.due_local.time(), place, item))
     for day, crowd in crowds.items():

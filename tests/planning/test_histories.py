@@ -6,7 +6,7 @@ Laws over one history are in `test_laws`.
 from collections.abc import Sequence
 from datetime import timedelta
 
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from db.states import DecisionKind, EventKind, Reason
@@ -87,6 +87,7 @@ def test_planning_everything_at_once_gives_what_planning_each_fact_gave(facts: l
     assert at_once.live() == gradually.live()
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])  # most treatments of these facts lie behind
 @given(
     before=some_facts(),
     between=st.lists(st.one_of(some.zones, some.addresses, some.corrections, some.bookings), max_size=3),

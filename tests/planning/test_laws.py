@@ -21,7 +21,7 @@ from db.states import (
     ReminderState,
 )
 from scheduler.local_time import Window, to_wall
-from scheduler.planning.facts import Stored
+from scheduler.planning.facts import Rules, Stored
 from scheduler.planning.protocol import Anchor
 from tests.planning import facts_strategy as some
 from tests.planning import laws
@@ -55,9 +55,9 @@ class History(RuleBasedStateMachine):
     case: Record
     kept: dict[object, Stored]
 
-    @initialize(zone=st.sampled_from(some.ZONES), hour=st.integers(8, 20))
-    def treated(self, zone: str, hour: int) -> None:
-        self.case = record(f"2026-03-02T{hour:02}:00", zone)
+    @initialize(zone=st.sampled_from(some.ZONES), hour=st.integers(8, 20), has_pages=st.booleans())
+    def treated(self, zone: str, hour: int, has_pages: bool) -> None:
+        self.case = record(f"2026-03-02T{hour:02}:00", zone, Rules(has_pages=has_pages), email_version=1)
         self.kept = {}
         self.case.treat(COURSE, "2026-03-02T08:30")
 
@@ -73,6 +73,10 @@ class History(RuleBasedStateMachine):
             some.consents,
             some.settings_facts,
             some.approvals,
+            some.pauses,
+            some.likes,
+            some.new_addresses,
+            some.by_notice,
         )
     )
     def fact(self, fact: some.Fact) -> None:
