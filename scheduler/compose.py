@@ -22,8 +22,9 @@ from scheduler.letter_values import Values, stop_link
 from scheduler.messages import CompiledMessage, Rendered, compile_message
 from scheduler.mime import MailHeaders
 from scheduler.page_links import Tokens, links_of, page_url, stop_url, tokens_of
-from scheduler.planning.protocol import CONFIRM, NOTICE, Step
+from scheduler.planning.protocol import CONFIRM, NOTICE, Anchor, Step
 from scheduler.return_path import return_path
+from scheduler.review_calendar import calendar_file
 from scheduler.wording import WordingFinding, lint_rendered
 
 
@@ -109,10 +110,19 @@ class Letters:
             list_unsubscribe_mailto=self._stop_link,
             list_unsubscribe_https=stop if stop and stop.startswith("https://") else None,
         )
-        content = clinic.writer.assemble(rendered, headers)
+        content = clinic.writer.assemble(rendered, headers, self._calendar(addressee, step, row))
         back = return_path(clinic.settings, clinic.store.vault, row.message_id, addressee.email_version)
         links = links_of(clinic.store.vault, row.message_id) if tokens else None
         return Letter(row.id, email, addressee.email_version, content, pack_copy(content), rendered, back, links)
+
+    def _calendar(self, addressee: Addressee, step: Step, row: Reminder | DueClaim) -> bytes | None:
+        """The visit that a message speaks of, for her calendar; not where a mail only says that a message waits."""
+        by_notice = addressee.level is Level.NOTICE and self._clinic.settings.public_url is not None
+        if step.anchor is not Anchor.REVIEW_BOOKED or by_notice:
+            return None
+        reviews = self._shelf.get(addressee.protocol_version_id).protocol.reviews
+        named = step.review or (reviews[row.occurrence - 1].key if row.occurrence <= len(reviews) else None)
+        return calendar_file(self._session, self._clinic, row.care_plan_id, named) if named else None
 
     def _render(
         self, addressee: Addressee, step: Step, occurrence: int, approved_only: bool, tokens: Tokens | None

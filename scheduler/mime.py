@@ -6,6 +6,7 @@ What the message says is in `scheduler.messages`; handing the bytes over, and st
 
 import re
 import secrets
+from base64 import encodebytes
 from binascii import b2a_qp
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ LINE_LIMIT: Final = 900  # octets of one header line; RFC 5322 §2.1.1 allows 99
 SUBJECT_LIMIT: Final = 200  # characters; the linter asks for 45, this only keeps the line within its limit
 # Never part of a quoted-printable body: there `=` is followed by two hex digits or the end of the line (RFC 2045 §6.7).
 _BOUNDARY: Final = "=_part"
+_OUTER: Final = "=_mail"  # around both texts and a calendar file
+CALENDAR_NAME: Final = "appointment.ics"
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _DOMAIN: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -70,13 +73,13 @@ class MailWriter:
             f"Reply-To: {ascii_address(sender.reply_to, 'Reply-To')}\r\n"
             "MIME-Version: 1.0\r\n"
             "Auto-Submitted: auto-generated\r\n"  # RFC 3834 §5: so that no out-of-office answers it
-            f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n'
         )
 
-    def assemble(self, rendered: Rendered, headers: MailHeaders) -> bytes:
+    def assemble(self, rendered: Rendered, headers: MailHeaders, calendar: bytes | None = None) -> bytes:
         """The whole mail with CRLF line ends, ASCII only. Raises `HeaderRefused`.
 
-        The text part comes first (RFC 2046 §5.1.4: the richest last). Bodies come from `CompiledMessage.render`,
+        `calendar`: a calendar file to go with it, as `scheduler.review_calendar` writes it. The text part comes first
+        (RFC 2046 §5.1.4: the richest last). Bodies come from `CompiledMessage.render`,
         which lets no control characters through.
         """
         if not _LANGUAGE.fullmatch(rendered.language):
@@ -89,16 +92,18 @@ class MailWriter:
             f"Message-ID: {_checked_message_id(headers.message_id)}\r\n"
             f"{_list_unsubscribe(headers)}"
             f"{self._fixed}"
-            f"Content-Language: {rendered.language}\r\n"
         )
         return b"".join(
             (
                 head.encode("ascii"),
+                _ALTERNATIVE if calendar is None else _MIXED + _ALTERNATIVE,
+                f"Content-Language: {rendered.language}\r\n".encode("ascii"),
                 _OPEN_TEXT,
                 _quoted_printable(rendered.text),
                 _OPEN_HTML,
                 _quoted_printable(rendered.html),
                 _CLOSE,
+                b"" if calendar is None else _calendar_part(calendar),
             )
         )
 
@@ -149,6 +154,19 @@ def _part(kind: str) -> str:
 _OPEN_TEXT: Final = _part("plain").encode("ascii")
 _OPEN_HTML: Final = _part("html").encode("ascii")
 _CLOSE: Final = f"\r\n--{_BOUNDARY}--\r\n".encode("ascii")
+_ALTERNATIVE: Final = f'Content-Type: multipart/alternative; boundary="{_BOUNDARY}"\r\n'.encode("ascii")
+_MIXED: Final = f'Content-Type: multipart/mixed; boundary="{_OUTER}"\r\n\r\n--{_OUTER}\r\n'.encode("ascii")
+
+
+def _calendar_part(calendar: bytes) -> bytes:
+    """The file as an attachment that calendars take up (RFC 6047 §2.4); its method is the one inside it."""
+    method = "CANCEL" if b"METHOD:CANCEL\r\n" in calendar else "PUBLISH"
+    head = (
+        f"\r\n--{_OUTER}\r\nContent-Type: text/calendar; charset=utf-8; method={method}; name={CALENDAR_NAME}\r\n"
+        f"Content-Disposition: attachment; filename={CALENDAR_NAME}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    )
+    body = encodebytes(calendar).replace(b"\n", b"\r\n")
+    return b"".join((head.encode("ascii"), body, f"--{_OUTER}--\r\n".encode("ascii")))
 
 
 @lru_cache(maxsize=512)

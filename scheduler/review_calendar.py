@@ -6,6 +6,7 @@ same entry is changed or taken out of her calendar.
 
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -16,21 +17,21 @@ from db.states import EventKind
 from scheduler.care_plans import facts_of
 from scheduler.clinic import Clinic
 from scheduler.planning.course import ReviewState, follow
-from scheduler.private_page import Opening
 
 _CHANGES: Final = frozenset({EventKind.REVIEW_BOOKED, EventKind.REVIEW_CANCELLED})
 _SUMMARY: Final = {"de": "Termin"}
 _LINE_OCTETS: Final = 75
 
 
-def calendar_file(session: Session, clinic: Clinic, opening: Opening) -> bytes | None:
-    """The next visit of her plan; None when none was ever booked."""
-    plan, patient = session.get(CarePlan, opening.plan_id), session.get(Patient, opening.patient_id)
+def calendar_file(session: Session, clinic: Clinic, plan_id: UUID, review: str | None = None) -> bytes | None:
+    """The visit of a review of a plan, by default of the next one; None when none was ever booked."""
+    plan = session.get(CarePlan, plan_id)
+    patient = session.get(Patient, plan.patient_id) if plan else None
     if plan is None or patient is None:
         return None
     events = stored_plans.list_events(session, [plan.id])
     for state in follow(facts_of(session, clinic, plan, patient.language)).reviews.values():
-        if state.completed is None:
+        if state.rule.key == review or (review is None and state.completed is None):
             return write_visit(session, clinic, plan, patient, state, events)
     return None
 
@@ -53,6 +54,7 @@ def write_visit(
     words = clinic.library.words(patient.language)
     if words.outside.find(words.compared(place)):
         place = ""  # a calendar shows it on a locked phone
+    changed_at = max(e.recorded_at for e in events if e.review == state.rule.key and e.kind in _CHANGES)
     uid = clinic.store.vault.token_hash("calendar", f"{plan.id} {state.rule.key}").hex()[:32]
     lines = [
         "BEGIN:VCALENDAR",
@@ -62,7 +64,7 @@ def write_visit(
         "BEGIN:VEVENT",
         f"UID:{uid}@{clinic.settings.message_domain}",
         f"SEQUENCE:{sequence_of(events, state.rule.key)}",
-        f"DTSTAMP:{_utc(clinic.clock.now())}",
+        f"DTSTAMP:{_utc(changed_at)}",
         f"DTSTART:{_utc(last.occurred_at)}",
         f"SUMMARY:{_escaped(_SUMMARY.get(patient.language.partition('-')[0], 'Appointment'))}",
         *([f"LOCATION:{_escaped(place)}"] if place else []),

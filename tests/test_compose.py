@@ -37,9 +37,22 @@ def test_a_mail_goes_to_one_address_with_neutral_headers(sqlite_desk: Desk) -> N
     assert mail["Auto-Submitted"] == "auto-generated"
     assert mail["List-Unsubscribe"] == "<mailto:clinic@example.org?subject=stop>"
     assert {mail["Cc"], mail["Bcc"]} == {None}
-    text, html = (part.get_content() for part in mail.iter_parts())
-    assert "Hello Amina." in text
-    assert "Hello Amina." in html
+    for kind in ("plain", "html"):
+        part = mail.get_body((kind,))
+        assert part is not None
+        assert "Hello Amina." in part.get_content()
+    (attached,) = mail.iter_attachments()
+    assert (attached.get_content_type(), attached.get_filename()) == ("text/calendar", "appointment.ics")
+    assert attached.get_param("method") == "PUBLISH"
+    told = attached.get_content()
+    assert "DTSTART:20261208T140000Z\r\n" in told
+    assert "SUMMARY:Appointment\r\n" in told
+
+
+def test_a_message_about_no_visit_has_no_calendar_file(sqlite_desk: Desk) -> None:
+    booked(sqlite_desk)
+    mail = message_from_bytes(letter(sqlite_desk, "after-visit").content, policy=policy.default)
+    assert list(mail.iter_attachments()) == []
 
 
 def test_a_visit_is_told_with_day_time_and_place(sqlite_desk: Desk) -> None:

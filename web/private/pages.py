@@ -9,17 +9,19 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from db.follow_up import Reminder
+from db.page_links import find_code
 from db.private_page import PageCodeKind
-from db.states import Topic
+from db.states import StepKind, Topic
 from scheduler import answers, dates
 from scheduler.clinic import Clinic
 from scheduler.errors import InvalidInput, NotFound
 from scheduler.page_content import PageContent, read_content
-from scheduler.private_page import Code, code_kind, try_code
+from scheduler.private_page import MOST_TRIES, Code, code_kind, try_code
 from scheduler.review_calendar import calendar_file
 from web.assets import FOLDER, asset_path
-from web.plots import plot_pain
 from web.private.doors import Gone, let_in, let_out, opening_of
+from web.private.numbers import fill, tel
+from web.private.progress import plot_progress
 from web.private.sent_forms import (
     CallForm,
     CheckInForm,
@@ -40,6 +42,12 @@ _ENVIRONMENT: Final = Environment(
     lstrip_blocks=True,
 )
 _SAID: Final = frozenset({"answered", "saved", "stopped", "visit_yes_done", "visit_other_done", "questions_done"})
+# What she came for comes first. After a message about a visit, "done" and "not yet" would ask about nothing.
+_ORDER: Final[Mapping[StepKind, tuple[str, ...]]] = {
+    StepKind.EXERCISE: ("step", "how", "message", "visit"),
+    StepKind.REVIEW: ("message", "visit", "step", "how"),
+    StepKind.AFTERCARE: ("message", "step", "how", "visit"),
+}
 _PLAN, _VISITS = (Topic.EXERCISES,), (Topic.REVIEWS,)
 _STOPS: Final[Mapping[str, tuple[Topic, ...]]] = {"plan": _PLAN, "visits": _VISITS, "all": (*_PLAN, *_VISITS)}
 
@@ -54,6 +62,8 @@ def shown(request: Request, template: str, language: str, status: int = 200, **v
         base=f"/l/{request.state.token}" if hasattr(request.state, "token") else "",
         settings=settings,
         asset_path=asset_path,
+        tel=tel,
+        fill=fill,
         **values,
     )
     return HTMLResponse(text, status)
@@ -73,13 +83,14 @@ def ask_for_code(request: Request, problem: str = "", kept: Mapping[str, str] | 
     """The code's form; what was being written when the page closed is kept in it."""
     clinic, opening = _clinic(request), opening_of(request)
     with clinic.store.read() as session:
-        kind = code_kind(session, opening.patient_id)
+        code = find_code(session, opening.patient_id)
     return shown(
         request,
         "code.html",
         opening.language,
         200 if not problem else 403,
-        by_date=kind is PageCodeKind.BIRTH_DATE,
+        by_date=code is not None and code.kind is PageCodeKind.BIRTH_DATE,
+        locked=code is not None and code.tries >= MOST_TRIES,
         problem=problem,
         kept=dict(kept or {}),
     )
@@ -100,16 +111,17 @@ def page(request: Request) -> Response:
 
 def _show(request: Request, content: PageContent, opened: bool, problem: str = "", **typed: str) -> Response:
     said = request.query_params.get("said", "")
-    pains = plot_pain(content.scores)
+    language = opening_of(request).language
     return shown(
         request,
         "page.html",
-        opening_of(request).language,
+        language,
         422 if problem else 200,
         content=content,
         opened=opened,
         said=said if said in _SAID else "",
-        plot=pains if pains and len(content.scores) > 1 else None,
+        plot=plot_progress(content.scores, tongue_of(language), words_in(language)["progress_told"]),
+        parts=_ORDER.get(content.kind, _ORDER[StepKind.AFTERCARE]),
         day=_day_in_words,
         problem=problem,
         typed={"answer": "", "pain": "", "words": "", **typed},
@@ -183,7 +195,7 @@ def calendar(request: Request) -> Response:
     """The booked visit as a calendar file, neutral."""
     clinic, opening = _clinic(request), opening_of(request)
     with clinic.store.read() as session:
-        found = calendar_file(session, clinic, opening)
+        found = calendar_file(session, clinic, opening.plan_id)
     if found is None:
         raise Gone
     headers = {"Content-Disposition": 'attachment; filename="appointment.ics"'}
@@ -223,7 +235,7 @@ def answer_questions(request: Request) -> Response:
         answers.answer_questions(_clinic(request), opening_of(request), form.review, sent)
     except InvalidInput:
         words = words_in(opening_of(request).language)
-        return _questions(request, _content(request, True), words["problem"], form)
+        return _questions(request, _content(request, True), words["questions_wrong"], form)
     return _back(request, "?said=questions_done")
 
 
@@ -344,10 +356,10 @@ def _clinic(request: Request) -> Clinic:
 
 
 def _content(request: Request, in_full: bool) -> PageContent:
-    clinic = _clinic(request)
+    clinic, opening = _clinic(request), opening_of(request)
     with clinic.store.read() as session:
         try:
-            return read_content(session, clinic, opening_of(request), in_full)
+            return read_content(session, clinic, opening, in_full, tongue_of(opening.language))
         except NotFound:
             raise Gone from None
 
