@@ -36,6 +36,19 @@ def day_in_words(day: date, language: str) -> str:
 
 
 @lru_cache(maxsize=2048)
+def whole_day_in_words(day: date, language: str) -> str:
+    """The day with its weekday: `Tuesday 8 December`, `Dienstag, 8. Dezember`."""
+    apart = " " if locale_of(language).language == "en" else ", "
+    return f"{weekday_in_words(day, language)}{apart}{day_in_words(day, language)}"
+
+
+@lru_cache(maxsize=2048)
+def short_day(day: date, language: str) -> str:
+    """The day where there is little room: `8 Dec`, `8. Dez.`."""
+    return format_skeleton("MMMd", day, locale=locale_of(language))
+
+
+@lru_cache(maxsize=2048)
 def weekday_in_words(day: date, language: str) -> str:
     """The weekday's full name: `Tuesday`."""
     return format_date(day, "EEEE", locale=locale_of(language))

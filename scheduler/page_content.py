@@ -15,7 +15,7 @@ from db import patients as stored_patients
 from db.follow_up import CareEvent, CarePlan, Reminder
 from db.letters import read_addressees
 from db.records import Patient
-from db.states import EventKind, Level, ReviewStatus, Topic
+from db.states import EventKind, Level, ReviewStatus, StepKind, Topic
 from scheduler import dates
 from scheduler.answers import pause_until
 from scheduler.care_plans import facts_of
@@ -50,11 +50,13 @@ class Visit:
 class PageContent:
     """All of it. Text in `*_html` is ours, with values escaped; `scores` are day, pain and nothing else."""
 
-    language: str
+    language: str  # of the message and the urgent advice
+    kind: StepKind  # of the message that led here: what she came for
     title: str
     message_html: str
     urgent_html: str
     exercise_html: str
+    exercise_language: str
     stands: Standing | None
     visit: Visit | None
     paused_until: date | None
@@ -69,13 +71,18 @@ class PageContent:
     released: bool  # the part with a partner
 
 
-def read_content(session: Session, clinic: Clinic, opening: Opening, in_full: bool) -> PageContent:
-    """What the page of a link shows. `in_full`: the code was given. Raises `NotFound` when it can show nothing."""
+def read_content(
+    session: Session, clinic: Clinic, opening: Opening, in_full: bool, tongue: str | None = None
+) -> PageContent:
+    """What the page of a link shows. `in_full`: the code was given; `tongue`: the language of the words around it.
+
+    Raises `NotFound` when it can show nothing.
+    """
     row, plan = session.get(Reminder, opening.reminder_id), session.get(CarePlan, opening.plan_id)
     patient = stored_patients.find_patient(session, opening.patient_id)
     if row is None or plan is None or patient is None:
         raise NotFound("this page has ended")
-    return _Reader(session, clinic, patient, plan, row, in_full).read()
+    return _Reader(session, clinic, patient, plan, row, in_full).read(tongue or opening.language)
 
 
 class _Reader:
@@ -93,21 +100,24 @@ class _Reader:
         self._events = stored_plans.list_events(session, [plan.id])
         self._course: Course = follow(facts_of(session, clinic, plan, patient.language))
 
-    def read(self) -> PageContent:
+    def read(self, tongue: str) -> PageContent:
         language, title, message, urgent = self._message()
         stands = self._stands()
+        exercise_language, exercise_html = self._exercise(stands) if stands and self._in_full else ("", "")
         now, zone = self._clinic.clock.now(), self._clinic.settings.clinic_time_zone
         paused = pause_until(self._events, now)
         answers = [event for event in self._events if event.kind is EventKind.CHECKED_IN]
         patient = self._patient
         return PageContent(
             language=language,
+            kind=self._row.kind,
             title=title,
             message_html=message,
             urgent_html=urgent,
-            exercise_html=self._exercise(stands, language) if stands and self._in_full else "",
+            exercise_html=exercise_html,
+            exercise_language=exercise_language,
             stands=stands,
-            visit=self._visit(language),
+            visit=self._visit(tongue),
             paused_until=to_wall(paused, zone).date() if paused else None,
             scores=[score for event in answers for score in _scores(event, zone)],
             answered_on=to_wall(answers[-1].recorded_at, zone).date() if answers else None,
@@ -116,7 +126,7 @@ class _Reader:
             level=patient.level,
             preferred_time=patient.preferred_time or "",
             preferred_weekday="" if patient.preferred_weekday is None else str(patient.preferred_weekday),
-            reads_at=reads_at(self._clinic, language),
+            reads_at=reads_at(self._clinic, tongue),
             released=self._course.partner_released is not None,
         )
 
@@ -146,18 +156,19 @@ class _Reader:
         told = [Told(event.kind, event.fields) for event in self._events]
         return standing(self._protocol, told, self._course.partner_released is not None)
 
-    def _exercise(self, stands: Standing, language: str) -> str:
-        text = self._shelf.find_part(stands.exercise.text, language) or self._shelf.find_part(
+    def _exercise(self, stands: Standing) -> tuple[str, str]:
+        """Its text in her language, else in the clinic's, and which that is."""
+        text = self._shelf.find_part(stands.exercise.text, self._patient.language) or self._shelf.find_part(
             stands.exercise.text, self._shelf.default_language
         )
         if text is None:
-            return ""
+            return "", ""
         tongue = text.source.language
         values = {"exercise.dose": dose_words(stands, tongue), "exercise.size": stands.size}
         try:
-            return compile_for_page(text.source).render(values).html
+            return tongue, compile_for_page(text.source).render(values).html
         except RenderFailed:
-            return ""
+            return "", ""
 
     def _visit(self, language: str) -> Visit | None:
         state = next((one for one in self._course.reviews.values() if one.status is not ReviewStatus.COMPLETED), None)
@@ -190,7 +201,7 @@ class _Reader:
             return ""
         at = state.booking.at
         elsewhere = to_wall(at.instant, self._patient.time_zone) != at.wall
-        day = dates.day_in_words(at.wall.date(), language)
+        day = dates.whole_day_in_words(at.wall.date(), language)
         return f"{day}, {dates.time_in_words(at.wall.time(), language, at.zone if elsewhere else None)}"
 
 
@@ -202,7 +213,7 @@ def reads_at(clinic: Clinic, language: str) -> str:
     if opens is None or opens == now:
         return ""
     wall = to_wall(opens, zone)
-    return f"{dates.day_in_words(wall.date(), language)}, {dates.time_in_words(wall.time(), language)}"
+    return f"{dates.whole_day_in_words(wall.date(), language)}, {dates.time_in_words(wall.time(), language)}"
 
 
 def dose_words(stands: Standing, language: str) -> str | None:
