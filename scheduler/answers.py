@@ -34,6 +34,7 @@ from scheduler.private_page import ACTOR, Opening, lock_opening
 MOST_WORDS: Final = 500
 MOST_WEEKS: Final = 4
 WORST: Final = 10
+TWICE: Final = timedelta(minutes=1)  # the very same again within it was sent once
 PAGE_WORDING: Final = "page 1"  # the wording of her page, as consent rows name it
 # Before a review, by the same keys under which a clinician writes the scores down.
 SITUATIONS: Final = ("pain_at_rest", "pain_on_touch", "pain_on_insertion", "pain_with_partner")
@@ -100,6 +101,13 @@ class Hers:
         """The events of her plan that count, in the order recorded."""
         return stored_plans.list_events(self.session, [self.plan.id])
 
+    def is_again(self, kind: EventKind, told: Mapping[str, str]) -> bool:
+        """Whether a form came twice: a button tapped twice, or a page loaded again."""
+        last = next((event for event in reversed(self.told()) if event.kind is kind), None)
+        if last is None or self.clinic.clock.now() - last.recorded_at > TWICE:
+            return False
+        return bool(last.fields == {name: text for name, text in told.items() if text})
+
     def store(self, kind: EventKind, at: str | None = None, review: str | None = None, **fields: str) -> None:
         """Record a fact about her plan."""
         given = {name: text for name, text in fields.items() if text}
@@ -129,10 +137,13 @@ def check_in(clinic: Clinic, opening: Opening, form: CheckIn) -> bool:
     with _hers(clinic, opening) as hers:
         now_at = standing_of(hers)
         exercise = now_at.exercise.key if now_at else ""
-        hers.store(EventKind.CHECKED_IN, answer=form.answer, pain=pain, words=words, exercise=exercise)
         rule = hers.protocol.check_in
         hurts = pain != "" and rule.pain is not None and int(pain) >= rule.pain
         calls = form.answer == Answer.CALL
+        told = {"answer": form.answer, "pain": pain, "words": words, "exercise": exercise}
+        if hers.is_again(EventKind.CHECKED_IN, told):
+            return calls or hurts
+        hers.store(EventKind.CHECKED_IN, **told)
         if calls or hurts:
             _ask_for_call(hers, "asked" if calls else "pain", words, pain)
         _look_at_answers(hers, rule.not_yet)
@@ -149,7 +160,9 @@ def ask_for_call(clinic: Clinic, opening: Opening, because: str = "asked", words
 
 
 def _ask_for_call(hers: Hers, because: str, words: str, pain: str) -> None:
-    hers.store(EventKind.CALL_REQUESTED, because=because, pain=pain, words=words)
+    told = {"because": because, "pain": pain, "words": words}
+    if not hers.is_again(EventKind.CALL_REQUESTED, told):
+        hers.store(EventKind.CALL_REQUESTED, **told)
 
 
 def _look_at_answers(hers: Hers, not_yet: int | None) -> None:
@@ -215,7 +228,13 @@ def ask_other_time(clinic: Clinic, opening: Opening, review: str, words: str) ->
     if problem:
         raise InvalidInput(problem)
     with _hers(clinic, opening) as hers:
-        if review in hers.course.reviews:
+        line = raised_lines.find_open(hers.session, hers.plan.id, RaisedKind.OTHER_TIME)
+        again = (
+            line is not None
+            and line.review == review
+            and f"\n{line.said or ''}".endswith(f"\n{cleaned}" if cleaned else "")
+        )
+        if review in hers.course.reviews and not again:
             raised_lines.raise_line(hers.session, hers.plan, RaisedKind.OTHER_TIME, cleaned or None, review)
             audit.record(hers.session, "visit.other_time_asked", "care_plan", hers.plan.id, hers.patient.id)
 

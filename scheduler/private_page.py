@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from db import audit, page_links, raised_lines
 from db import patients as stored_patients
+from db import treatments as stored_treatments
 from db.follow_up import CarePlan, Reminder
 from db.private_page import MessageLink, PageCodeKind, RaisedKind
 from db.records import Patient
-from db.states import CallSafe, ReminderState, StopReason
+from db.states import CallSafe, ReminderState, StopReason, TreatmentStatus
 from scheduler import patients
 from scheduler.accounts import passwords
 from scheduler.clinic import Clinic
@@ -47,6 +48,7 @@ class Opening:
     email_version: int
     confirms: bool
     language: str
+    stops: bool = False  # the link that stops messages: it opens no page, and lives longer
 
 
 class Code(StrEnum):
@@ -60,31 +62,28 @@ class Code(StrEnum):
 
 def open_link(clinic: Clinic, token: str) -> Opening | None:
     """What a page link opens now; None for a token that is none, is too old, was revoked, or whose patient moved on."""
-    return _open(clinic, token, "page")
+    return _open(clinic, token, stops=False)
 
 
 def open_stop(clinic: Clinic, token: str) -> Opening | None:
     """What a stop link stops. It lives longer than the page, and also while messages to her are stopped."""
-    return _open(clinic, token, "stop")
+    return _open(clinic, token, stops=True)
 
 
-def _open(clinic: Clinic, token: str, purpose: str) -> Opening | None:
+def _open(clinic: Clinic, token: str, stops: bool) -> Opening | None:
     if not _TOKEN.fullmatch(token):
         return None
     with clinic.store.read() as session:
-        return _opening(session, clinic, token, purpose)
+        return _opening(session, clinic, token, stops)
 
 
-def _opening(session: Session, clinic: Clinic, token: str, purpose: str) -> Opening | None:
-    find = page_links.find_by_page if purpose == "page" else page_links.find_by_stop
-    found = find(session, hash_of(clinic.store.vault, purpose, token))
+def _opening(session: Session, clinic: Clinic, token: str, stops: bool) -> Opening | None:
+    find = page_links.find_by_stop if stops else page_links.find_by_page
+    found = find(session, hash_of(clinic.store.vault, "stop" if stops else "page", token))
     if found is None:
         return None
     link, row, plan, patient = found
-    lives = PAGE_LIVES if purpose == "page" else STOP_LIVES
-    if not _is_alive(link, patient, clinic.clock.now() - lives):
-        return None
-    if purpose == "page" and not _is_readable(session, row, patient):
+    if not _opens(session, link, row, plan, patient, clinic.clock.now(), stops):
         return None
     return Opening(
         patient_id=patient.id,
@@ -94,7 +93,18 @@ def _opening(session: Session, clinic: Clinic, token: str, purpose: str) -> Open
         email_version=link.email_version,
         confirms=row.step == CONFIRM.key,
         language=patient.language,
+        stops=stops,
     )
+
+
+def _opens(
+    session: Session, link: MessageLink, row: Reminder, plan: CarePlan, patient: Patient, now: datetime, stops: bool
+) -> bool:
+    if link.patient_id != patient.id or plan.patient_id != patient.id:
+        return False
+    if not _is_alive(link, patient, now - (STOP_LIVES if stops else PAGE_LIVES)):
+        return False
+    return stops or _is_readable(session, row, plan, patient)
 
 
 def _is_alive(link: MessageLink, patient: Patient, oldest: datetime) -> bool:
@@ -103,9 +113,13 @@ def _is_alive(link: MessageLink, patient: Patient, oldest: datetime) -> bool:
     return patient.links_revoked_at is None or link.made_at > patient.links_revoked_at
 
 
-def _is_readable(session: Session, row: Reminder, patient: Patient) -> bool:
-    if row.state in _GONE:  # its treatment was reassigned or cancelled while it was on the wire
+def _is_readable(session: Session, row: Reminder, plan: CarePlan, patient: Patient) -> bool:
+    if row.state in _GONE:
         return False
+    if row.step != CONFIRM.key:  # whether an address is hers is no matter of a treatment
+        treatment = stored_treatments.find_treatment(session, plan.treatment_id)
+        if treatment is None or treatment.status is TreatmentStatus.CANCELLED:  # also: it was another patient's
+            return False
     stop = stored_patients.find_stop(session, patient.id)
     return stop is None or stop.reason not in _SHUT
 
@@ -114,13 +128,12 @@ def lock_opening(session: Session, clinic: Clinic, opening: Opening) -> tuple[Pa
     """Her row locked for a change. Raises `Refused` when the link has ended between reading and writing."""
     patient = stored_patients.lock_patient(session, opening.patient_id)
     plan = session.get(CarePlan, opening.plan_id)
-    gone = patient is None or plan is None or patient.voided_at is not None
-    if gone or patient is None or plan is None or patient.email_version != opening.email_version:
+    link, row = session.get(MessageLink, opening.reminder_id), session.get(Reminder, opening.reminder_id)
+    if patient is None or plan is None or link is None or row is None:
         raise Refused("this page has ended")
-    if patient.links_revoked_at is not None:
-        link = session.get(MessageLink, opening.reminder_id)
-        if link is None or link.made_at <= patient.links_revoked_at:
-            raise Refused("this page has ended")
+    still = patient.email_version == opening.email_version
+    if not still or not _opens(session, link, row, plan, patient, clinic.clock.now(), opening.stops):
+        raise Refused("this page has ended")
     return patient, plan
 
 
@@ -140,6 +153,8 @@ def try_code(clinic: Clinic, opening: Opening, typed: str) -> tuple[Code, int]:
         kind, stored = code.kind, code.code_hash
         session.expire(code)
         left = MOST_TRIES - code.tries
+        if not counted:
+            _tell_locked(session, clinic, opening)
     if not counted:
         return Code.LOCKED, 0
     if passwords.matches(_plain(kind, typed), stored, _key(clinic)):
@@ -150,22 +165,32 @@ def try_code(clinic: Clinic, opening: Opening, typed: str) -> tuple[Code, int]:
     if left > 0:
         return Code.WRONG, left
     with clinic.store.write(ACTOR, clinic.clock.now()) as session:
-        _, plan = lock_opening(session, clinic, opening)
+        _tell_locked(session, clinic, opening)
+    return Code.LOCKED, 0
+
+
+def _tell_locked(session: Session, clinic: Clinic, opening: Opening) -> None:
+    """Tell staff that her page is locked; again when somebody has closed the line and given her no other code."""
+    _, plan = lock_opening(session, clinic, opening)
+    if raised_lines.find_open(session, plan.id, RaisedKind.CODE_LOCKED) is None:
         raised_lines.raise_line(session, plan, RaisedKind.CODE_LOCKED)
         audit.record(session, "page.locked", "patient", opening.patient_id, opening.patient_id)
-    return Code.LOCKED, 0
 
 
 def set_code(clinic: Clinic, actor: str, patient_id: UUID, kind: PageCodeKind, typed: str) -> None:
     """Store what she chose at the desk. Raises `InvalidInput`; `Refused` for a birth date that others may know."""
     with clinic.store.write(actor, clinic.clock.now()) as session:
-        patient = patients.lock(session, patient_id)
-        secret = _chosen(patient, kind, typed)
-        page_links.set_code(session, patient.id, kind, passwords.keep(secret, _key(clinic)))
-        audit.record(session, "page.code_set", "patient", patient.id, patient.id, [kind.value])
-        for plan in raised_lines.list_of_patient(session, patient.id):
-            if plan.kind is RaisedKind.CODE_LOCKED and plan.closed_at is None:
-                raised_lines.close(session, plan)
+        store_code(session, clinic, patients.lock(session, patient_id), kind, typed)
+
+
+def store_code(session: Session, clinic: Clinic, patient: Patient, kind: PageCodeKind, typed: str) -> None:
+    """`set_code` of a locked or new patient, in the caller's transaction; it closes the line about a locked page."""
+    secret = _chosen(patient, kind, typed)
+    page_links.set_code(session, patient.id, kind, passwords.keep(secret, _key(clinic)))
+    audit.record(session, "page.code_set", "patient", patient.id, patient.id, [kind.value])
+    for line in raised_lines.list_of_patient(session, patient.id):
+        if line.kind is RaisedKind.CODE_LOCKED and line.closed_at is None:
+            raised_lines.close(session, line)
 
 
 def revoke_links(clinic: Clinic, actor: str, patient_id: UUID) -> None:
@@ -205,6 +230,8 @@ def _known_of(patient: Patient) -> set[str]:
 
 def _plain(kind: PageCodeKind, typed: str) -> str:
     """As it is compared: of a word its letters and digits however they are written; of a date its day."""
+    if len(typed) > LONGEST_CODE:  # nobody chose that
+        return ""
     folded = unicodedata.normalize("NFKC", typed).casefold()
     if kind is PageCodeKind.WORD:
         return "".join(letter for letter in folded if letter.isalnum())
@@ -222,7 +249,7 @@ def _read_date(text: str) -> str | None:
     year, day = (first, last) if len(parts[0]) == 4 else (last, first)
     try:
         return date(year, month, day).isoformat()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

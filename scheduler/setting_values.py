@@ -88,9 +88,9 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 
 def site(text: str) -> str:
-    """The https address of a site, without its last slash; plain http only on this machine."""
+    """The https address of a site, without its last slash; plain http only on this machine. No folder of a site."""
     parts = urlsplit(text)
-    if not parts.hostname or parts.query or parts.fragment or parts.username:
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment or parts.username:
         raise ValueError
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
         raise ValueError

@@ -86,6 +86,7 @@ def test_all_problems_are_told_at_once_with_name_value_and_what_is_expected() ->
         ("CLINIC_LANGUAGE", "English"),
         ("PUBLIC_URL", "http://example.org"),
         ("PUBLIC_URL", "https://example.org/?a=1"),
+        ("PUBLIC_URL", "https://example.org/pages"),
         ("EMERGENCY_NUMBER", "call us"),
         ("LISTEN", "8000"),
         ("LISTEN", "127.0.0.1:99999"),

@@ -3,7 +3,7 @@
 What a page shows is put together in the file of its noun; who may see it is in `web.doors`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -182,13 +182,11 @@ def download(content: bytes, media_type: str, name: str) -> Response:
     return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
-def problem(status: int, way_back: bool = True) -> HTMLResponse:
+def problem(status: int) -> HTMLResponse:
     """A neutral page: it tells neither what is wrong inside nor what else there is."""
     title = HTTPStatus(status).phrase
     sentence = _SENTENCES.get(status, title + ".")
-    text = _ENVIRONMENT.get_template("problem.html").render(
-        title=title, sentence=sentence, asset_path=asset_path, way_back=way_back
-    )
+    text = _ENVIRONMENT.get_template("problem.html").render(title=title, sentence=sentence, asset_path=asset_path)
     return HTMLResponse(text, status)
 
 
@@ -201,9 +199,14 @@ def _render(request: Request, template: str, values: Mapping[str, Any]) -> str:
 class Envelope:
     """Around all pages: every answer gets `HEADERS` unless it brought its own, and every exception a neutral page."""
 
-    def __init__(self, app: ASGIApp, more: Mapping[str, str] | None = None, way_back: bool = True) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        more: Mapping[str, str] | None = None,
+        broken: Callable[[Scope], Response] = lambda scope: problem(500),
+    ) -> None:
         self._app = app
-        self._way_back = way_back
+        self._broken = broken
         self._headers = {**HEADERS, **(more or {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -228,4 +231,4 @@ class Envelope:
             log().error("page_failed", exc_info=True)
             if started:
                 raise
-            await problem(500, self._way_back)(scope, receive, send_with_headers)
+            await self._broken(scope)(scope, receive, send_with_headers)

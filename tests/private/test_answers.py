@@ -110,7 +110,7 @@ def test_two_not_yet_in_a_row_raise_a_line(desk: Desk, token: str) -> None:
     phone.enter(token)
     for answer in ("not_yet", "done", "not_yet"):
         phone.send(token, "/answer", answer=answer)
-        desk.tick()
+        desk.tick(minutes=2)
     assert lines(desk) == []
     phone.send(token, "/answer", answer="not_yet")
     assert lines(desk) == [RaisedKind.NOT_YET]
@@ -207,7 +207,12 @@ def test_the_questions_before_a_visit(desk: Desk, treatment_id: UUID, token: str
     phone.enter(token)
     phone.open(token, "/questions")
     assert "Pain with a partner" not in phone.words
-    fields: dict[str, Any] = {"review": "two-week", "pain.at_rest": "1", "pain.on_touch": "", "noticed": ["leak", "fever"]}
+    fields: dict[str, Any] = {
+        "review": "two-week",
+        "pain.at_rest": "1",
+        "pain.on_touch": "",
+        "noticed": ["leak", "fever"],
+    }
     phone.send(token, "/questions", words="Is that usual?", **fields)
     assert "The clinician will read it" in phone.words
     with desk.store.read() as session:

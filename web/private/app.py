@@ -16,18 +16,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from scheduler.accounts.throttle import Throttle, TooManyTries
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError
+from scheduler.setting_values import is_loopback
 from web.assets import asset
 from web.pages import Envelope
 from web.private import pages
 from web.private.doors import CodeFirst, Gone, Needs, PrivateRoute, guard
 
+OURS: Final = frozenset({"page.css", "page.js", "plain.svg"})  # of the files that pages load
+
+
+def pages_asset(digest: str, name: str) -> Response:
+    """A file of the patients' pages; those of staff's are not here."""
+    if name not in OURS:
+        raise HTTPException(404)
+    return asset(digest, name)
+
+
 ROUTES: Final = (
-    PrivateRoute("/static/{digest}/{name}", "GET", Needs.NOTHING, asset),
+    PrivateRoute("/static/{digest}/{name}", "GET", Needs.NOTHING, pages_asset),
     PrivateRoute("/l/", "GET", Needs.NOTHING, pages.away),
-    PrivateRoute("/l/{token}", "GET", Needs.LINK, pages.page),
+    PrivateRoute("/l/{token}", "GET", Needs.LINK, pages.page, unconfirmed=True),
     PrivateRoute("/l/{token}/code", "POST", Needs.LINK, pages.give_code),
-    PrivateRoute("/l/{token}/yes", "POST", Needs.LINK, pages.confirm),
-    PrivateRoute("/l/{token}/no", "POST", Needs.LINK, pages.disown),
+    PrivateRoute("/l/{token}/yes", "POST", Needs.LINK, pages.confirm, unconfirmed=True),
+    PrivateRoute("/l/{token}/no", "POST", Needs.LINK, pages.disown, unconfirmed=True),
     PrivateRoute("/l/{token}/help-first", "GET", Needs.LINK, pages.help_first),
     PrivateRoute("/l/{token}/call", "POST", Needs.LINK, pages.call),
     PrivateRoute("/l/{token}/leave", "POST", Needs.LINK, pages.leave),
@@ -60,8 +71,8 @@ def make_private_app(clinic: Clinic, routes: Sequence[PrivateRoute] = ROUTES) ->
     """The patients' app over one clinic. Raises `NeedsMissing` when a route does not say what it asks for."""
     app = FastAPI(title="Pages", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.clinic = clinic
-    app.state.misses = Throttle(clinic.clock)
-    app.add_middleware(Envelope, more=HEADERS, way_back=False)
+    app.state.tries = Throttle(clinic.clock)
+    app.add_middleware(Envelope, more=HEADERS, broken=_broken)
     app.add_exception_handler(HTTPException, _answer_problem)
     app.add_exception_handler(RequestValidationError, _answer_gone)
     app.add_exception_handler(Gone, _answer_gone)
@@ -91,6 +102,10 @@ def _answer_problem(request: Request, error: Exception) -> Response:
     return pages.neutral(request, "gone" if status in (404, 405) else "problem", 404 if status == 405 else status)
 
 
+def _broken(scope: Scope) -> Response:
+    return pages.neutral(Request(scope), "problem", 500)
+
+
 def _answer_slow(request: Request, error: Exception) -> Response:
     answer = pages.neutral(request, "slow", 429)
     if isinstance(error, TooManyTries):
@@ -107,16 +122,33 @@ def _answer_code(request: Request, error: Exception) -> Response:
 
 
 class ByName:
-    """Gives a request to the patients' app when it asks for the public host, else to the staff's."""
+    """Gives a request to the patients' app when it asks for the public name, else to the staff's.
+
+    However the name is written: in capitals, with a dot at its end, with any port or none. Only a name of this machine
+    itself (a developer's) counts with its port. What a proxy says was asked for counts as well: some put their own
+    name into `Host`.
+    """
 
     def __init__(self, staff: ASGIApp, patients: ASGIApp, public_url: str) -> None:
         self._staff = staff
         self._patients = patients
-        self._host = urlsplit(public_url).netloc.lower()
+        public = urlsplit(public_url)
+        port = public.port or {"https": 443}.get(public.scheme, 80)
+        self._name = (public.hostname or "").rstrip(".")
+        self._port = port if is_loopback(self._name) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await (self._patients if self._is_public(scope) else self._staff)(scope, receive, send)
 
     def _is_public(self, scope: Scope) -> bool:
         headers: Iterable[tuple[bytes, bytes]] = scope.get("headers", ())
-        return any(name == b"host" and value.decode("latin-1").lower() == self._host for name, value in headers)
+        asked = [value.decode("latin-1") for name, value in headers if name in (b"host", b"x-forwarded-host")]
+        return any(self._is_ours(each) for value in asked for each in value.split(","))
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            asked = urlsplit(f"//{host.strip()}")
+            name, port = (asked.hostname or "").rstrip("."), asked.port
+        except ValueError:  # brackets, or a port that is none
+            return self._name in host.lower()
+        return name == self._name and (self._port is None or (port or 80) == self._port)
