@@ -25,12 +25,13 @@ from commands.context import (
     read_word,
     utc,
 )
-from db import audit
+from db import audit, page_links
 from db import patients as stored
 from db import treatments as stored_treatments
+from db.private_page import PageCodeKind
 from db.records import Patient
 from db.states import CallSafe, StopReason
-from scheduler import erasure, merging, patient_export, patients
+from scheduler import erasure, merging, patient_export, patients, private_page
 from scheduler.entries import PatientForm
 from scheduler.errors import InvalidInput
 
@@ -147,6 +148,7 @@ def set_(
     contact_note: Text = None,
     confirmed: Annotated[bool, typer.Option("--confirmed", help="the address was read back and is right")] = False,
     consent: Consent = None,
+    page_code: Annotated[str | None, typer.Option(metavar="WORD", help="a new code for the private page")] = None,
     by: By = None,
 ) -> None:
     """Change what is known about a patient; the plans follow. An empty text removes an optional value."""
@@ -167,7 +169,11 @@ def set_(
         consent=consent,
     )
     values = {name: getattr(typed, name) for name in typed.__dataclass_fields__ if getattr(typed, name) is not None}
-    for warning in patients.change(clinic_of(context), actor(by), read_id(patient_id, "patient"), values):
+    clinic, named = clinic_of(context), read_id(patient_id, "patient")
+    if page_code is not None:
+        private_page.set_code(clinic, actor(by), named, PageCodeKind.WORD, page_code)
+    warnings = patients.change(clinic, actor(by), named, values) if values or page_code is None else ()
+    for warning in warnings:
         print_error(f"note: {warning}")
     print_line("Changed. The plans follow.")
 
@@ -283,6 +289,7 @@ def _details(session: Session, patient: Patient) -> dict[str, Any]:
         "time_zone": patient.time_zone,
         "language": patient.language,
         **_phone(patient),
+        "page_code_set": page_links.find_code(session, patient.id) is not None,
         "created_at": utc(patient.created_at),
         "treatments": [
             {
@@ -322,4 +329,6 @@ def _flags(row: dict[str, Any]) -> str:
 def _spoken(value: object) -> object:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {'yes' if said else 'no'}" for key, said in value.items()) or "not recorded"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return value

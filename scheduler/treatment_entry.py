@@ -15,11 +15,12 @@ from sqlalchemy.orm import Session
 
 from db import patients as stored_patients
 from db import treatments as stored_treatments
+from db.private_page import PageCodeKind
 from db.records import Patient
 from db.states import AddressState, Audience, EventKind, Reason, ReviewStatus, Topic, TreatmentStatus
 from db.types import new_id
 from db.vault import normal
-from scheduler import approvals, events, patients, treatments
+from scheduler import approvals, events, patients, private_page, treatments
 from scheduler.care_plans import booked_ahead, facts_ahead, load, replan
 from scheduler.clinic import Clinic
 from scheduler.entries import PatientForm, Said, check_moment, check_patient, clean_text
@@ -49,6 +50,7 @@ class Entry:
     address_confirmed: bool = False
     address_seen: int | None = None  # the version of a known patient's address that was read back
     booked_at: str = ""
+    page_code: str = ""  # of a new patient: what opens her private page beside the link, if she chose it already
     sure: bool = False
 
 
@@ -149,6 +151,8 @@ def _enter(clinic: Clinic, actor: str, entry: Entry, may_override_age: bool) -> 
         if before is not None:
             return before
         patient = _patient(session, entry, checked)
+        if entry.patient_id is None and entry.page_code.strip():
+            _store_code(session, clinic, patient, entry.page_code)
         new = treatments.store_new(session, clinic, patient, entry.treatment, entry.treatment_id)
         treatment = treatments.get(session, entry.treatment_id)
         if entry.booked_at.strip():
@@ -326,6 +330,13 @@ def _patient(session: Session, entry: Entry, checked: _Checked) -> Patient:
     if entry.address_confirmed:
         patients.confirm_address(session, patient, entry.address_seen)
     return patient
+
+
+def _store_code(session: Session, clinic: Clinic, patient: Patient, typed: str) -> None:
+    try:
+        private_page.store_code(session, clinic, patient, PageCodeKind.WORD, typed)
+    except InvalidInput as wrong:
+        raise InvalidInput(*(f"page_{problem}" for problem in wrong.problems)) from None
 
 
 def _names(patient: Patient) -> list[str]:

@@ -84,7 +84,7 @@ def test_what_is_typed_wrongly_ends_with_2_says_what_is_right_and_changes_nothin
         (("treatment", "move", treatment_id, "--at", "tomorrow", "--yes"), "is not a date and time"),
         (("treatment", "cancel", treatment_id, "--reason", " "), "reason"),
         (("event", "add", treatment_id, "--kind", "booked"), ", ".join(kind.value for kind in EventKind)),
-        (("event", "add", treatment_id, "--kind", "review_booked"), "say when the visit starts"),
+        (("event", "add", treatment_id, "--kind", "review_booked"), "say when it is"),
         (("event", "add", treatment_id, "--kind", "hold", "--field", "why"), '"why" is not key=value'),
         (("event", "add", NOBODY, "--kind", "hold"), "there is no treatment"),
         (("event", "retract", NOBODY, "--reason", "x"), "there is no event"),

@@ -113,6 +113,19 @@ def test_a_number_is_shown_only_with_the_word_that_she_may_be_rung(terminal: Ter
         assert "After six." in said.out
 
 
+def test_a_code_for_her_page_is_set_and_never_shown(terminal: Terminal, patient_id: str) -> None:
+    assert terminal.ok("patient", "show", patient_id, "--json").json["page_code_set"] is False
+    said = terminal.ok("patient", "set", patient_id, "--page-code", "blue lantern 7")
+    assert said.lines == ["Changed. The plans follow."]
+    shown = terminal.ok("patient", "show", patient_id, "--json").json
+    assert shown["page_code_set"] is True
+    assert "lantern" not in str(shown)
+    assert "page code set" in terminal.ok("patient", "show", patient_id).out
+    refused = terminal.run("patient", "set", patient_id, "--page-code", "abc", "--language", "de")
+    assert refused.code == 2
+    assert terminal.ok("patient", "show", patient_id, "--json").json["language"] == "en"
+
+
 def test_stopping_and_resuming_is_seen_in_the_list(terminal: Terminal, patient_id: str) -> None:
     said = terminal.ok("patient", "stop", patient_id, "--reason", "opted-out", "--note", "By telephone.")
     assert said.lines == ["Stopped. The patient wants no messages."]

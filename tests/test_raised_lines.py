@@ -119,7 +119,7 @@ async def test_each_says_what_happened_and_how_to_reach_the_patient(work: AtWork
         assert part in told, part
     assert told.count("+44 20 7946 0101 · after 17:00") == 6
     html = (await work.dana.get("/today")).text
-    for path in (f"/treatments/{treatment_id}/book?review=two-week", f"/patients/{amina}#private-page"):
+    for path in (f"/treatments/{treatment_id}/book?review=two-week", f"/patients/{amina}/private-page"):
         assert f'href="{path}"' in html, path
     assert "not yet" not in await seen(work.rosa, "/today")
 

@@ -16,6 +16,7 @@ from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError, NotFound
 from web import (
+    access_pages,
     account_pages,
     approval_pages,
     batch_pages,
@@ -105,6 +106,10 @@ ROUTES: Final = (
     Route("/patients/{patient_id}/print", "GET", Right.RECORD, patient_pages.print_page),
     Route("/patients/{patient_id}/edit", "GET", Right.DESK, patient_pages.edit_page),
     Route("/patients/{patient_id}/edit", "POST", Right.DESK, patient_pages.edit),
+    Route("/patients/{patient_id}/private-page", "GET", Right.DESK, access_pages.access_page),
+    Route("/patients/{patient_id}/page-code", "POST", Right.DESK, access_pages.set_code),
+    Route("/patients/{patient_id}/links/revoke", "POST", Right.DESK, access_pages.revoke),
+    Route("/patients/{patient_id}/preferences", "POST", Right.DESK, access_pages.prefer),
     Route("/patients/{patient_id}/stop", "POST", Right.DESK, patient_pages.stop),
     Route("/patients/{patient_id}/permit", "POST", Right.DESK, patient_pages.permit),
     Route("/patients/{patient_id}/contact", "POST", Right.DESK, patient_pages.add_contact),

@@ -38,6 +38,7 @@ LABELS: Final = {
     "contact_note": "How to reach, or not",
     "record_number": "Record number",
     "consent": "Agreed to",
+    "page_code": "Code for the private page",
     "protocol": "Treatment",
     "at": "Date and time",
     "clinician": "Clinician",
@@ -77,6 +78,7 @@ class EntryForm(FormModel):
     contact_note: str = ""
     record_number: str = ""
     consent: str = ""
+    page_code: str = ""
     address: str = ""  # right, later or none
     address_version: str = ""  # of a known patient: which one was read back
     protocol: str = ""
@@ -145,6 +147,7 @@ def entry_of(form: EntryForm) -> Entry:
         address_confirmed=form.address == "right",
         address_seen=int(form.address_version) if known and form.address_version.isdecimal() else None,
         booked_at=form.booked_at,
+        page_code="" if known else form.page_code,
         sure=form.sure == "yes",
     )
 

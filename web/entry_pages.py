@@ -227,6 +227,7 @@ def _context(request: Request, form: EntryForm) -> dict[str, Any]:
         "asks_replace": bool(protocol and protocol.on_new_treatment.value == "ask" and running),
         "consent_options": CONSENT_OPTIONS,
         "call_options": CALL_OPTIONS,
+        "has_pages": clinic.settings.public_url is not None,
         "is_late": _is_late(clinic, form),
         "grace_minutes": clinic.settings.grace_minutes,
         "needs_birth_date": bool(protocol and protocol.minimum_age),

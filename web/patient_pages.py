@@ -22,6 +22,7 @@ from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import InvalidInput
 from scheduler.timeline import Timeline, read_timeline
+from web.access_pages import access_of
 from web.doors import NotAllowed, me_of
 from web.entry_form import CALL_OPTIONS, CONSENT_OPTIONS
 from web.entry_form import LABELS as ENTRY_LABELS
@@ -236,6 +237,7 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "may_permit": in_force is not None and _may_permit(in_force, me),
             "treatments": _treatments(session, line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
+            "access": access_of(session, clinic, patient, say),
             "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
         }
         past = [_for_reader(tell(happened, say, me), me) for happened in line.past]

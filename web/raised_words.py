@@ -67,7 +67,7 @@ def _stopped_by_link(c: Context) -> Told:
 
 def _code_locked(c: Context) -> Told:
     words = f"the code of the private page was given wrongly too often, {c.when}"
-    acts = [Act("Set a new code", href=f"/patients/{c.who.id}#private-page"), _done(c)]
+    acts = [Act("Set a new code", href=f"/patients/{c.who.id}/private-page"), _done(c)]
     return f"{words}: the page stays closed until a new one is set", acts, True
 
 

@@ -42,6 +42,8 @@ _DONE: Final = {
     "contact-noted": "Noted.",
     "undone": "Undone. It stays readable in the record.",
     "address-confirmed": "The address is confirmed. What waited for it follows.",
+    "page-code-set": "The code is set. Links in messages open the page with it.",
+    "links-revoked": "All links sent until now are ended.",
     "line-closed": "Done. It can be undone under “Done today”.",
     "line-reopened": "Undone: it waits again.",
     "imported": "Entered. Every plan is held: nothing leaves until the import is released.",
