@@ -3,11 +3,11 @@
 A store opens sessions that carry the vault and the actor, and writes the audit chain before each commit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.orm import Session
@@ -29,6 +29,7 @@ ANALYZED_ROWS = 1000  # of each index; SQLite advises 100 to 1,000: enough to te
 
 # Told the audit events of each transaction before it commits; what it raises keeps the transaction from committing.
 BeforeCommit = Callable[[Sequence[audit.Noted], datetime], None]
+T = TypeVar("T")
 
 
 class UnsafeDatabase(Exception):
@@ -79,8 +80,19 @@ def _begin_sqlite(connection: Connection) -> None:
     # A transaction that reads and then writes fails at once with "database is locked" whatever the
     # busy timeout: writers take the lock when they begin.
     writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql(f"PRAGMA query_only={0 if writes else 1}")
+    if connection.info.get("query_only") != (not writes):  # of this very connection, as long as it lives
+        connection.exec_driver_sql(f"PRAGMA query_only={0 if writes else 1}")
+        connection.info["query_only"] = not writes
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def padded(values: Iterable[T]) -> list[T]:
+    """Values for an IN list, the last repeated until there are 1, 2, 4, 8 … of them.
+
+    With few lengths there are few statements, which a database then keeps prepared.
+    """
+    found = list(values)
+    return found + found[-1:] * ((1 << (len(found) - 1).bit_length()) - len(found)) if found else found
 
 
 def check_engine(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Table, bindparam, select
 from sqlalchemy.orm import Session
 
+from db.engine import padded
 from db.follow_up import CarePlan
 from db.records import Patient, PatientKey, TreatmentVersion
 from db.sealed import open_bytes, place, vault_of
@@ -92,7 +93,7 @@ def read_addressees(session: Session, plan_ids: Collection[UUID]) -> dict[UUID, 
     """These care plans with their patients, by plan id; their data keys are at hand then, but for destroyed ones."""
     vault = vault_of(session)
     found = {}
-    for *values, wrapped in session.connection().execute(_READ, {"plan_ids": list(plan_ids)}):
+    for *values, wrapped in session.connection().execute(_READ, {"plan_ids": padded(plan_ids)}):
         each = Addressee(*values)
         if wrapped is not None and not vault.knows(each.patient_id):
             vault.learn(each.patient_id, wrapped)

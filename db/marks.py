@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db.copy_packing import unpack_copy
-from db.engine import instant_of
+from db.engine import instant_of, padded
 from db.follow_up import CarePlan, DeliveryAttempt, Gate, Reminder, SentCopy
 from db.private_page import MessageLink
 from db.records import Patient
@@ -48,7 +48,6 @@ class Accepted(NamedTuple):
 
     reminder_id: UUID
     attempt: int
-    fence: int
     phase: str | None
     code: int | None
     enhanced: str | None
@@ -68,8 +67,13 @@ _links = _table(MessageLink)
 # Built once: putting a statement together costs more than running it for a few rows.
 _OPEN: Final = (
     update(_reminders)
-    .where(_reminders.c.id == bindparam("wanted_id"))
-    .values(open_attempt=bindparam("number"), attempts=_reminders.c.attempts + 1)
+    .where(_reminders.c.id.in_(bindparam("wanted_ids", expanding=True)))
+    .values(
+        open_attempt=select(_attempts.c.number)
+        .where(_attempts.c.reminder_id == _reminders.c.id, _attempts.c.number >= bindparam("first"))
+        .scalar_subquery(),
+        attempts=_reminders.c.attempts + 1,
+    )
 )
 _CLOSE: Final = (
     update(_attempts)
@@ -86,10 +90,11 @@ _CLOSE: Final = (
 _SENT: Final = (
     update(_reminders)
     .where(
-        _reminders.c.id == bindparam("wanted_id"),
+        _reminders.c.id.in_(bindparam("wanted_ids", expanding=True)),
         _reminders.c.state == ReminderState.SENDING,
-        _reminders.c.fence == bindparam("wanted_fence"),
-        _reminders.c.open_attempt == bindparam("wanted_number"),
+        _reminders.c.open_attempt.in_(bindparam("wanted_numbers", expanding=True)),
+        _reminders.c.fence
+        == select(_attempts.c.fence).where(_attempts.c.number == _reminders.c.open_attempt).scalar_subquery(),
     )
     .values(
         state=ReminderState.SENT,
@@ -113,8 +118,12 @@ _LOCK: Final = (
     .order_by(_reminders.c.id)
     .with_for_update(of=_reminders)
 )
-_GATE: Final = select(_gate.c.last_attempt, _gate.c.state).with_for_update()
-_COUNT_ON: Final = update(_gate).values(last_attempt=bindparam("last"))
+_COUNT_ON: Final = (
+    update(_gate)
+    .where(_gate.c.state == GateState.OPEN)
+    .values(last_attempt=_gate.c.last_attempt + bindparam("more"))
+    .returning(_gate.c.last_attempt)
+)
 _INSERT_ATTEMPTS: Final = insert(_attempts)
 _INSERT_COPIES: Final = insert(_copies)
 # A message tried again has the links it had; to another version of her address they count from now.
@@ -148,15 +157,17 @@ def mark(session: Session, marks: Sequence[Mark], again: bool = False) -> dict[U
     opened = _marked_before(session, marks) if again else {}
     at = instant_of(session)
     holds = _lock(session, [each for each in marks if each.claim.reminder_id not in opened], at)
+    if not holds:
+        return opened
     # The gate last, as everywhere: whoever waits for it holds reminders, never the other way round.
     connection = session.connection()
-    last, gate = connection.execute(_GATE).one()
-    if gate is not GateState.OPEN or not holds:
+    last = connection.execute(_COUNT_ON, {"more": len(holds)}).scalar_one_or_none()
+    if last is None:  # it is closed
         return opened
-    numbers = {each.claim.reminder_id: last + place for place, each in enumerate(holds, start=1)}
-    connection.execute(_OPEN, [{"wanted_id": reminder_id, "number": number} for reminder_id, number in numbers.items()])
-    connection.execute(_COUNT_ON, {"last": last + len(holds)})
+    first = last - len(holds) + 1
+    numbers = {each.claim.reminder_id: number for number, each in enumerate(holds, start=first)}
     _insert(session, holds, numbers, at)
+    connection.execute(_OPEN, {"wanted_ids": padded(numbers), "first": first})
     return opened | numbers
 
 
@@ -164,7 +175,7 @@ def _lock(session: Session, marks: Sequence[Mark], at: datetime) -> list[Mark]:
     """Which of these marks hold; their reminders stay as they are until the end of this transaction."""
     wanted = {each.claim.reminder_id: each for each in marks}
     holds = set()
-    for row in session.connection().execute(_LOCK, {"wanted_ids": list(wanted), "at": at}):
+    for row in session.connection().execute(_LOCK, {"wanted_ids": padded(wanted), "at": at}):
         each = wanted[row.id]
         if (row.worker_id, row.fence, row.email_version) == (each.worker_id, each.claim.fence, each.email_version):
             holds.add(row.id)
@@ -234,7 +245,7 @@ def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set
     Anew are those of whom a fact came while the message was on the wire. An attempt's own row always takes its outcome:
     what happened on the wire happened; a reminder only under the attempt that is open for it.
     """
-    numbers = [each.attempt for each in accepted]
+    numbers = padded(each.attempt for each in accepted)
     connection = session.connection()
     rows = {row.number: row for row in connection.execute(_OF_ATTEMPTS, {"numbers": numbers})}
     at = instant_of(session)
@@ -264,19 +275,13 @@ def record_accepted(session: Session, accepted: Sequence[Accepted]) -> tuple[set
             for each in accepted
         ],
     )
-    connection.execute(
-        _SENT,
-        [
-            {
-                "wanted_id": each.reminder_id,
-                "wanted_fence": each.fence,
-                "wanted_number": each.attempt,
-                "its_reason": each.reason,
-                "at": at,
-            }
-            for each in accepted
-        ],
-    )
+    for reason in {each.reason for each in accepted}:
+        those = [each for each in accepted if each.reason is reason]
+        wanted = {
+            "wanted_ids": padded(each.reminder_id for each in those),
+            "wanted_numbers": padded(each.attempt for each in those),
+        }
+        connection.execute(_SENT, {**wanted, "its_reason": reason, "at": at})
     anew = {row.patient_id for row in rows.values() if row.meanwhile}
     return {row.care_plan_id for row in rows.values()}, anew
 

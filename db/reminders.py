@@ -12,7 +12,7 @@ from sqlalchemy import Select, Table, and_, bindparam, func, insert, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from db.conditions import held, live, unsettled, waiting
-from db.engine import instant_of
+from db.engine import instant_of, padded
 from db.follow_up import CarePlan, Reminder
 from db.states import (
     ALLOWED_TRANSITIONS,
@@ -353,7 +353,7 @@ def raise_staff_lines(session: Session, now: datetime) -> int:
 
 def complete_idle_plans(session: Session, plan_ids: Iterable[UUID]) -> None:
     """Running care plans without a live reminder are completed; a review that is still to be held stays open."""
-    ids = list(plan_ids)
+    ids = padded(plan_ids)
     if ids:
         session.flush()
         session.connection().execute(_COMPLETE, {"plan_ids": ids})

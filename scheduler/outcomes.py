@@ -95,7 +95,6 @@ def write_accepted(session: Session, clinic: Clinic, group: Sequence[Ended]) -> 
             marks.Accepted(
                 each.reminder_id,
                 each.attempt,
-                each.fence,
                 each.phase,
                 each.code,
                 each.enhanced,
