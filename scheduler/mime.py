@@ -18,6 +18,7 @@ from typing import Final
 from email_validator import EmailNotValidError, validate_email
 
 from scheduler.messages import Rendered
+from scheduler.smtp_wire import WireBytes
 
 LINE_LIMIT: Final = 900  # octets of one header line; RFC 5322 §2.1.1 allows 998, of which the name takes some
 SUBJECT_LIMIT: Final = 200  # characters; the linter asks for 45, this only keeps the line within its limit
@@ -34,7 +35,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*")
 _MAILTO = re.compile(r"mailto:[!-;=?-~]+")  # printable ASCII without spaces and angle brackets
 _HTTPS = re.compile(r"https://[!-;=?-~]+")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_MBOX_FROM = re.compile(rb"^From ", re.MULTILINE)
+_APART = re.compile(rb"^(?:From |\.)+", re.MULTILINE)
 
 
 class HeaderRefused(ValueError):
@@ -76,7 +77,7 @@ class MailWriter:
         )
 
     def assemble(self, rendered: Rendered, headers: MailHeaders, calendar: bytes | None = None) -> bytes:
-        """The whole mail with CRLF line ends, ASCII only. Raises `HeaderRefused`.
+        """The whole mail as `WireBytes`: CRLF line ends, ASCII, no line begins with a dot. Raises `HeaderRefused`.
 
         `calendar`: a calendar file to go with it, as `scheduler.review_calendar` writes it. The text part comes first
         (RFC 2046 §5.1.4: the richest last). Bodies come from `CompiledMessage.render`,
@@ -93,17 +94,19 @@ class MailWriter:
             f"{_list_unsubscribe(headers)}"
             f"{self._fixed}"
         )
-        return b"".join(
-            (
-                head.encode("ascii"),
-                _ALTERNATIVE if calendar is None else _MIXED + _ALTERNATIVE,
-                f"Content-Language: {rendered.language}\r\n".encode("ascii"),
-                _OPEN_TEXT,
-                _quoted_printable(rendered.text),
-                _OPEN_HTML,
-                _quoted_printable(rendered.html),
-                _CLOSE,
-                b"" if calendar is None else _calendar_part(calendar),
+        return WireBytes(
+            b"".join(
+                (
+                    head.encode("ascii"),
+                    _ALTERNATIVE if calendar is None else _MIXED + _ALTERNATIVE,
+                    f"Content-Language: {rendered.language}\r\n".encode("ascii"),
+                    _OPEN_TEXT,
+                    _quoted_printable(rendered.text),
+                    _OPEN_HTML,
+                    _quoted_printable(rendered.html),
+                    _CLOSE,
+                    b"" if calendar is None else _calendar_part(calendar),
+                )
             )
         )
 
@@ -138,10 +141,12 @@ def _quoted_printable(body: str) -> bytes:
 @lru_cache(maxsize=4_096)
 def _encoded_line(line: str) -> bytes:
     encoded = b2a_qp(line.encode("utf-8"), istext=True).replace(b"=\n", b"=\r\n")
-    if b"From " in encoded:
-        # Mailboxes kept in one file put ">" before such a line; a soft line break keeps the line short enough.
-        encoded = _MBOX_FROM.sub(b"=46rom =\r\n", encoded)
-    return encoded
+    # Mailboxes kept in one file put ">" before such a line, SMTP another dot; a soft break keeps it short enough.
+    return _APART.sub(_set_apart, encoded)
+
+
+def _set_apart(begins: "re.Match[bytes]") -> bytes:
+    return begins[0].replace(b"From ", b"=46rom =\r\n").replace(b".", b"=2E=\r\n")
 
 
 def _part(kind: str) -> str:

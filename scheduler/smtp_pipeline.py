@@ -33,7 +33,8 @@ class Pipeline(asyncio.Protocol):
         self._lines: list[bytes] = []  # of a reply that is not complete
         self._size = 0
         self._ended: Break | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0  # of the reply that is awaited first
+        self._timer: asyncio.TimerHandle | None = None  # at or before that; it looks again when it comes too early
 
     @property
     def is_usable(self) -> bool:
@@ -105,11 +106,26 @@ class Pipeline(asyncio.Protocol):
 
     def _set_timer(self) -> None:
         """The whole reply has to come within its limit, however slowly it drips."""
+        if not self._awaited:
+            return  # the timer finds nothing to do; one a reply would cost more than all the rest
+        self._deadline = self._loop.time() + self._awaited[0][1]
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._drop_timer()
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._awaited:
+            return
+        if self._loop.time() >= self._deadline:
+            self._end(Break.TIMEOUT)
+        else:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _drop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._awaited:
-            self._timer = self._loop.call_later(self._awaited[0][1], self._end, Break.TIMEOUT)
 
     def _end(self, seen: Break) -> None:
         if self._ended is None:
@@ -119,7 +135,7 @@ class Pipeline(asyncio.Protocol):
             if not future.done():
                 future.set_result(seen)
             seen = Break.CLOSED  # the first one met it; the others were never answered
-        self._set_timer()
+        self._drop_timer()
 
 
 def _reply(lines: list[bytes]) -> Reply:

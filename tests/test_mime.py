@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scheduler.messages import Rendered, RenderFailed, Source, compile_message, sample_values
 from scheduler.mime import HeaderRefused, MailHeaders, MailWriter, Sender, ascii_address, make_message_id
+from scheduler.smtp_wire import wire_form
 from scheduler.template_files import SHIPPED, list_templates, read_source
 
 SENDER = Sender("office@example.org", "Orchard Lane", "reply@example.org", "example.org")
@@ -68,6 +69,7 @@ def check_wire(mail: bytes) -> None:
     assert mail.isascii()
     assert re.search(rb"(?<!\r)\n|\r(?!\n)", mail) is None
     assert b"\x00" not in mail
+    assert wire_form(mail) == wire_form(bytes(mail))  # it is what `WireBytes` says
     assert max(map(len, mail.split(b"\r\n"))) < 998
     bodies = mail.partition(b"\r\n\r\n")[2]
     assert max(map(len, bodies.split(b"\r\n"))) <= 76
@@ -122,6 +124,7 @@ ANYTHING = st.one_of(
             "From here\nFrom there",
             "x " * 37 + "From ",
             ".\n..\n.",
+            "From .From From \n..From ." + "." * 200,
             "--=_part--",
             "y" * 10_000,
             "é" * 10_000,
