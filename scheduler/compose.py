@@ -11,13 +11,15 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from db.copy_packing import pack_copy
-from db.follow_up import Reminder
+from db.follow_up import CarePlan, Reminder
 from db.letters import Addressee, read_addressees
 from db.marks import Links
 from db.sends import DueClaim
-from db.states import Level
+from db.states import Level, StepKind
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError
+from scheduler.exercise_course import Standing, dose_words
+from scheduler.exercises import read_course
 from scheduler.letter_values import Values, stop_link
 from scheduler.messages import CompiledMessage, Rendered, compile_message
 from scheduler.mime import MailHeaders
@@ -81,7 +83,7 @@ class Letters:
         self.addressees = read_addressees(session, plan_ids)
         self._values = Values(session, clinic, self.addressees)
         self._stop_link = stop_link(clinic)
-        self._messages: dict[tuple[UUID, str, str, Level, bool], CompiledMessage] = {}
+        self._messages: dict[tuple[UUID, str, str, Level, bool, str | None], CompiledMessage] = {}
 
     def write(self, row: Reminder | DueClaim, approved_only: bool = True, stand_in: str | None = None) -> Letter:
         """The mail of one of these reminders, exactly as it would leave.
@@ -101,7 +103,8 @@ class Letters:
             raise NothingToSend("there is no e-mail address")
         public = clinic.settings.public_url is not None
         tokens = tokens_of(clinic.store.vault, row.message_id) if public else None
-        rendered = self._render(addressee, step, row.occurrence, approved_only, tokens)
+        stands = self._standing(addressee, step, row)
+        rendered = self._render(addressee, step, row.occurrence, approved_only, tokens, stands)
         stop = stop_url(clinic.settings, tokens.stop) if tokens else None
         headers = MailHeaders(
             to=email,
@@ -124,19 +127,35 @@ class Letters:
         named = step.review or (reviews[row.occurrence - 1].key if row.occurrence <= len(reviews) else None)
         return calendar_file(self._session, self._clinic, row.care_plan_id, named) if named else None
 
+    def _standing(self, addressee: Addressee, step: Step, row: Reminder | DueClaim) -> Standing | None:
+        """Her present exercise, for a mail that says everything."""
+        if addressee.level is not Level.FULL or step.kind is not StepKind.EXERCISE:
+            return None
+        plan = self._session.get(CarePlan, row.care_plan_id)
+        return read_course(self._session, self._clinic, plan).stands if plan else None
+
     def _render(
-        self, addressee: Addressee, step: Step, occurrence: int, approved_only: bool, tokens: Tokens | None
+        self,
+        addressee: Addressee,
+        step: Step,
+        occurrence: int,
+        approved_only: bool,
+        tokens: Tokens | None,
+        stands: Standing | None,
     ) -> Rendered:
         # Where patients have no page to read a notice on, the general text stands in for it.
         by_notice = addressee.level is Level.NOTICE and tokens is not None and step is not CONFIRM
-        compiled = self._message(addressee, NOTICE if by_notice else step.template, approved_only)
+        exercise = stands.exercise.text if stands else None
+        compiled = self._message(addressee, NOTICE if by_notice else step.template, approved_only, exercise)
         given, family, preferred = addressee.names(self._session)
         language = compiled.source.language
         settings = self._clinic.settings
-        links = None
+        own: dict[str, str | None] = {}
         if tokens:
-            links = {"link.page": page_url(settings, tokens.page), "link.stop": stop_url(settings, tokens.stop)}
-        values = self._values.of(addressee, step, occurrence, language, preferred or given, compiled.names, links)
+            own |= {"link.page": page_url(settings, tokens.page), "link.stop": stop_url(settings, tokens.stop)}
+        if stands:
+            own |= {"exercise.dose": dose_words(stands, language), "exercise.size": stands.size}
+        values = self._values.of(addressee, step, occurrence, language, preferred or given, compiled.names, own)
         rendered = compiled.render(values)
         names = [name for name in (given, family, preferred) if name]
         findings = lint_rendered(rendered, names, self._clinic.library.words(language))
@@ -144,15 +163,19 @@ class Letters:
             raise Revealing(list(findings))
         return rendered
 
-    def _message(self, addressee: Addressee, template: str, approved_only: bool) -> CompiledMessage:
+    def _message(
+        self, addressee: Addressee, template: str, approved_only: bool, exercise: str | None
+    ) -> CompiledMessage:
         """A text in her language and on her level, with its urgent block and footer."""
         version_id, language, level = addressee.protocol_version_id, addressee.language, addressee.level
-        key = version_id, template, language, level, approved_only
+        key = version_id, template, language, level, approved_only, exercise
         found = self._messages.get(key)
         if found is None:
             protocol, wanted = self._shelf.get(version_id).protocol, "full" if level is Level.FULL else "general"
             texts = self._shelf.find_message(protocol, template, language, wanted, approved_only)
             if texts is None:
                 raise NothingToSend(f'the text "{template}" or its urgent block or footer is not there or not approved')
-            found = self._messages[key] = compile_message(*(part.source if part else None for part in texts))
+            moves = self._shelf.find_part(exercise, texts.text.source.language, approved_only) if exercise else None
+            parts = [part.source if part else None for part in (texts.urgent, texts.footer, moves)]
+            found = self._messages[key] = compile_message(texts.text.source, *parts)
         return found

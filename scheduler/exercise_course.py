@@ -68,3 +68,14 @@ def standing(protocol: Protocol, events: Iterable[Told], released: bool) -> Stan
         minutes=given.get("minutes") or None,
         size=given.get("size_label") or None,
     )
+
+
+def dose_words(stands: Standing, language: str) -> str | None:
+    """How often, in her language, of what the clinician typed; None when nothing was."""
+    times, minutes = stands.times_per_week, stands.minutes
+    if language.partition("-")[0] == "de":
+        told = [f"{times}-mal in der Woche" if times else "", f"je {minutes} Minuten" if minutes else ""]
+    else:
+        often = "once a week" if times == "1" else f"{times} times a week" if times else ""
+        told = [often, f"{minutes} minutes each time" if minutes else ""]
+    return ", ".join(part for part in told if part) or None

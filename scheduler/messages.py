@@ -201,12 +201,16 @@ def escape_lines(value: str) -> Markup:
 
 
 @lru_cache(maxsize=512)
-def compile_message(body: Source, urgent: Source | None = None, footer: Source | None = None) -> CompiledMessage:
+def compile_message(
+    body: Source, urgent: Source | None = None, footer: Source | None = None, exercise: Source | None = None
+) -> CompiledMessage:
     """Compile a body, then the urgent block set apart by a rule, then the footer. Raises `SourceInvalid`.
+
+    `exercise`: the words of an exercise, at the end of the body.
 
     The result is kept, so asking again for the same sources costs nothing.
     """
-    return _Compiler(body, urgent, footer).compile()
+    return _Compiler(body, urgent, footer, exercise).compile()
 
 
 @lru_cache(maxsize=256)
@@ -224,8 +228,16 @@ def plain_text(source: Source, values: Mapping[str, str | None]) -> str:
 class _Compiler:
     """Compiles one message: names become placeholders, Markdown is translated, CSS inlined, placeholders Jinja."""
 
-    def __init__(self, body: Source, urgent: Source | None, footer: Source | None, alone: bool = False) -> None:
-        self.sources = [source for source in (body, urgent, footer) if source is not None]
+    def __init__(
+        self,
+        body: Source,
+        urgent: Source | None,
+        footer: Source | None,
+        exercise: Source | None = None,
+        alone: bool = False,
+    ) -> None:
+        self.sources = [source for source in (body, exercise, urgent, footer) if source is not None]
+        self.exercise = exercise
         self.body, self.urgent, self.footer = body, urgent, footer
         self.alone = alone
         self.findings: list[SourceFinding] = []
@@ -245,7 +257,11 @@ class _Compiler:
             self._check_greeting(parsed[0], parts[0][0])
         if self.findings:
             raise SourceInvalid(self.findings)
-        blocks = dict(zip(self.sources, parts, strict=True))
+        if self.exercise is not None:
+            moves = parts.pop(1)
+            parts[0][0].extend(moves[0])
+            parts[0][1].extend(moves[1])
+        blocks = dict(zip((one for one in self.sources if one is not self.exercise), parts, strict=True))
         text = f"\n{RULE}\n\n".join("".join(part[1]) for part in parts)
 
         def framed() -> str:

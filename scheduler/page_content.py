@@ -21,7 +21,7 @@ from scheduler.answers import pause_until
 from scheduler.care_plans import facts_of
 from scheduler.clinic import Clinic
 from scheduler.errors import NotFound
-from scheduler.exercise_course import Standing, Told, standing
+from scheduler.exercise_course import Standing, Told, dose_words, standing
 from scheduler.letter_values import Values
 from scheduler.library import Shelf
 from scheduler.local_time import to_wall
@@ -214,17 +214,6 @@ def reads_at(clinic: Clinic, language: str) -> str:
         return ""
     wall = to_wall(opens, zone)
     return f"{dates.whole_day_in_words(wall.date(), language)}, {dates.time_in_words(wall.time(), language)}"
-
-
-def dose_words(stands: Standing, language: str) -> str | None:
-    """How often, in her language, of what the clinician typed; None when nothing was."""
-    times, minutes = stands.times_per_week, stands.minutes
-    if language.partition("-")[0] == "de":
-        told = [f"{times}-mal in der Woche" if times else "", f"je {minutes} Minuten" if minutes else ""]
-    else:
-        often = "once a week" if times == "1" else f"{times} times a week" if times else ""
-        told = [often, f"{minutes} minutes each time" if minutes else ""]
-    return ", ".join(part for part in told if part) or None
 
 
 def _scores(event: CareEvent, zone: str) -> list[tuple[date, int, str]]:

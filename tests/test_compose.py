@@ -9,7 +9,7 @@ from db.states import EventKind
 from scheduler import compose, previews
 from scheduler.compose import Letter, Revealing
 from scheduler.errors import InvalidInput, NotFound, Refused
-from tests.clinic import STAFF, Desk, dump
+from tests.clinic import COURSE, STAFF, Desk, dump
 from tests.people import AMINA, BEATRIX, FENG, Person
 
 
@@ -204,3 +204,23 @@ def test_what_cannot_be_previewed_says_why(desk: Desk) -> None:
             previews.preview(desk.clinic, STAFF, treatment_id, "no-review-yet")  # a line for staff mails nothing
         with pytest.raises(Refused, match=r"review\.weekday"):
             previews.preview(desk.clinic, STAFF, treatment_id, "visit-in-3-days")
+
+
+def test_a_mail_in_full_ends_with_the_present_exercise_as_it_was_set(sqlite_desk: Desk) -> None:
+    sqlite_desk.write_protocol(
+        COURSE.replace("version = 1", "version = 2")
+        + '\n[[exercise]]\nkey = "breathing"\ntext = "exercise_breathing"\n'
+        + '\n[[exercise]]\nkey = "trainer"\ntext = "exercise_trainer"\n'
+    )
+    sqlite_desk.approve()
+    treatment = sqlite_desk.treat(sqlite_desk.enter(AMINA, level="full")).treatment_id
+    sqlite_desk.event(treatment, EventKind.SOLO_STARTED)
+    fields = {"exercise": "trainer", "times_per_week": "3", "size_label": "Set A, size 2"}
+    sqlite_desk.event(treatment, EventKind.EXERCISE_SET, fields=fields)
+    text = letter(sqlite_desk, "alone").rendered.text
+    body, urgent, _ = text.split("-" * 40)
+    assert "With your trainer" in body
+    assert "How often: 3 times a week" in body
+    assert "Set A, size 2" in body
+    assert "trainer" not in urgent
+    assert "With your trainer" not in letter(sqlite_desk, "after-visit").rendered.text
