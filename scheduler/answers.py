@@ -183,11 +183,11 @@ def standing_of(hers: Hers) -> Standing | None:
     return standing(hers.protocol, told, hers.course.partner_released is not None)
 
 
-def step_back(clinic: Clinic, opening: Opening) -> None:
-    """Go back to the exercise before. Nothing happens at the first."""
+def step_back(clinic: Clinic, opening: Opening, shown: str | None = None) -> None:
+    """Go back to the exercise before. Nothing happens at the first, or when `shown` is not the present one any more."""
     with _hers(clinic, opening) as hers:
         stands = standing_of(hers)
-        if stands is not None and stands.can_go_back:
+        if stands is not None and stands.can_go_back and shown in (None, stands.exercise.key):
             hers.store(EventKind.STEPPED_BACK, exercise=stands.exercise.key)
 
 

@@ -124,8 +124,15 @@ def test_she_goes_back_and_only_a_clinician_forward(desk: Desk, treatment_id: UU
     phone.enter(token)
     assert "Your own hand" in phone.words
     assert "3 times a week, 10 minutes each time" in phone.words
-    for shown in ("Letting go", "Quiet breathing", "Quiet breathing"):
-        phone.send(token, "/back")
+    for exercise, shown in (
+        ("own-touch", "Letting go"),
+        ("own-touch", "Letting go"),
+        ("letting-go", "Quiet breathing"),
+    ):
+        assert exercise == "own-touch" or f'name="exercise" value="{exercise}"' in (
+            phone.shown.text if phone.shown else ""
+        )
+        phone.send(token, "/back", exercise=exercise)  # a button tapped twice goes back once
         desk.tick()
         assert shown in phone.words
     assert kinds(desk).count(K.STEPPED_BACK) == 2

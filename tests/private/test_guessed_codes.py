@@ -70,6 +70,18 @@ def test_locked_she_still_reads_the_advice_and_can_ask_for_a_call(desk: Desk, to
     assert phone.send(token, "/call").status_code == 200
 
 
+def test_whoever_has_the_mail_alone_does_not_learn_that_she_wants_a_call(desk: Desk, token: str) -> None:
+    her, somebody = Phone(desk.clinic), Phone(desk.clinic)
+    her.enter(token)
+    her.send(token, "/answer", answer="call")
+    assert "You have asked for a call" in her.words
+    for path in ("", "/help-first", "/help-first?asked=yes"):
+        somebody.open(token, path)
+        assert "You have asked for a call" not in somebody.words
+    somebody.send(token, "/call")
+    assert "You have asked for a call" in somebody.words
+
+
 def test_whoever_has_the_code_is_not_shut_out_of_a_page_that_is_open(desk: Desk, token: str) -> None:
     her, somebody = Phone(desk.clinic), Phone(desk.clinic)
     her.enter(token)

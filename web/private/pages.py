@@ -1,6 +1,7 @@
 """The patients' pages: what each shows and what its buttons do. What she says is recorded in `scheduler.answers`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -29,6 +30,7 @@ from web.private.sent_forms import (
     CodeForm,
     PauseForm,
     QuestionsForm,
+    StepBackForm,
     StopForm,
     VisitForm,
 )
@@ -172,12 +174,16 @@ def call(request: Request) -> Response:
     because = "red_flag" if form.because == "red_flag" else "asked"
     words = form.words[: answers.MOST_WORDS]
     answers.ask_for_call(_clinic(request), opening_of(request), because, words)
-    return _back(request, "/help-first?asked=yes")
+    if request.state.knows_code:
+        return _back(request, "/help-first?asked=yes")
+    # Said once, here: a page that could be asked for again would tell whoever has the mail that she wants a call.
+    content = replace(_content(request, False), call_open=True)
+    return shown(request, "urgent.html", opening_of(request).language, content=content, asked=True)
 
 
 def step_back(request: Request) -> Response:
     """One step back."""
-    answers.step_back(_clinic(request), opening_of(request))
+    answers.step_back(_clinic(request), opening_of(request), StepBackForm.read(request).exercise)
     return _back(request)
 
 
@@ -359,9 +365,10 @@ def _content(request: Request, in_full: bool) -> PageContent:
     clinic, opening = _clinic(request), opening_of(request)
     with clinic.store.read() as session:
         try:
-            return read_content(session, clinic, opening, in_full, tongue_of(opening.language))
+            found = read_content(session, clinic, opening, in_full, tongue_of(opening.language))
         except NotFound:
             raise Gone from None
+    return found if in_full else replace(found, call_open=False)
 
 
 def _back(request: Request, path: str = "") -> RedirectResponse:

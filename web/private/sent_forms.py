@@ -29,6 +29,12 @@ class CallForm(FormModel):
     words: str = ""
 
 
+class StepBackForm(FormModel):
+    """From which exercise: the one that her page showed."""
+
+    exercise: str = ""
+
+
 class PauseForm(FormModel):
     """For how long."""
 
