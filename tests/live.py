@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, FloatRect, Page, Playwright
+from starlette.types import ASGIApp
 
 from db.gate import beat
 from db.states import Role, SetupStep
@@ -64,7 +65,7 @@ class Live:
         self.staffed = Staffed(desk.clinic, asks_second_factor)
         self.base = ""
         self.screens = screens
-        self._browser = browser
+        self.browser = browser
         self._contexts: list[BrowserContext] = []
         self.faults: list[str] = []
 
@@ -75,9 +76,7 @@ class Live:
 
     def page(self, account: Account | None = None, **options: Any) -> Page:
         """A page in a browser of its own, signed in as somebody or nobody; its faults are gathered."""
-        context = self._browser.new_context(
-            **{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options}
-        )
+        context = self.browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "locale": "en-GB", **options})
         context.set_default_timeout(10_000)
         context.add_init_script(_GATHER)
         self._contexts.append(context)
@@ -142,14 +141,14 @@ def found_by_axe(page: Page, rules: Sequence[str] = (), tags: Sequence[str] = ()
 
 
 @contextmanager
-def served(live: Live) -> Iterator[Live]:
-    """Serve a live clinic's pages from a thread with a loop of its own."""
+def served(live: Live, app: ASGIApp | None = None) -> Iterator[Live]:
+    """Serve a live clinic's pages, or those of another app, from a thread with a loop of its own."""
     started = threading.Event()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
     async def serve() -> None:
-        server = WebServer(live.staffed.app, "127.0.0.1", 0)
+        server = WebServer(app or live.staffed.app, "127.0.0.1", 0)
         live.base = f"http://127.0.0.1:{await server.start()}"
         started.set()
         await stop.wait()

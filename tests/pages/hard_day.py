@@ -14,6 +14,7 @@ from db.base import Base
 from db.records import Patient
 from db.sealed import Sealed, SealedFields
 from db.states import AttemptOutcome, EventKind, StopReason
+from scheduler.clinic import Clinic
 from tests.clinic import COURSE, Desk
 from tests.door_world import World
 from tests.people import AMINA, BEATRIX, CARMEN, DANUTA, ESME, FENG, GRETA, HINEMOA
@@ -25,7 +26,13 @@ READ_BY_THE_PROGRAM: Final = frozenset(
         *("approvals.content_hash", "audit_events.subject", "audit_events.subject_id", "audit_events.action"),
         *("care_events.review", "care_events.occurred_local", "care_events.zone", "care_plans.planned_with"),
         *("import_batches.file_hash", "library_files.path", "library_files.content_hash", "patients.birth_date_text"),
-        *("patients.language", "patients.time_zone", "plan_questions.step", "plan_questions.now_basis"),
+        *(
+            "page_codes.code_hash",
+            "patients.language",
+            "patients.time_zone",
+            "plan_questions.step",
+            "plan_questions.now_basis",
+        ),
         *(
             "plan_questions.told",
             "protocol_texts.name",
@@ -66,7 +73,7 @@ def make_hard(world: World) -> None:
     _happen(desk, world)
     desk.write_protocol(HOSTILE_COURSE.replace("version = 1", "version = 2"))
     desk.approve_unseen()
-    poison(world)
+    poison(world.clinic)
 
 
 def _happen(desk: Desk, world: World) -> None:
@@ -92,9 +99,9 @@ def _happen(desk: Desk, world: World) -> None:
         desk.enter(AMINA, given_name=f"Amina {number}", record_number=f"Z-{number}", email=f"z{number}@example.org")
 
 
-def poison(world: World) -> None:
+def poison(clinic: Clinic) -> None:
     """Write a hostile text into every text that people write, in every row, sealed or not."""
-    with world.clinic.store.write("test", world.clinic.clock.now()) as session:
+    with clinic.store.write("test", clinic.clock.now()) as session:
         for mapper in Base.registry.mappers:
             if mapper.class_ is not Patient:
                 _poison_rows(session, mapper.class_)

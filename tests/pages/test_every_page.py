@@ -107,13 +107,13 @@ def struck(page: Page) -> list[str]:
     return evaluated if found == [None, 0] else [f"ran, became an element: {found}", *evaluated]
 
 
-def too_wide(page: Page) -> list[str]:
+def too_wide(page: Page, width: int = NARROW["width"]) -> list[str]:
     """What sticks out of a narrow screen, so that it scrolls sideways."""
-    if page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]:
+    if page.evaluate("document.documentElement.scrollWidth") <= width:
         return []
     sticking = page.evaluate(
         "(width) => [...document.querySelectorAll('body *')]"
         ".filter((one) => one.getBoundingClientRect().right > width + 1).map((one) => one.outerHTML.slice(0, 120))",
-        NARROW["width"],
+        width,
     )
     return [f"sticks out: {markup}" for markup in sticking[:6]]

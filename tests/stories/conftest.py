@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from scheduler.settings import load_settings
 from service import open_clinic
 from tests.clinic import Desk
 from tests.live import Live, served
+from tests.private_parts import PUBLIC
+from web.private.app import make_private_app
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SCREENS = os.environ.get("AFTERCARE_SCREENS")  # where the pictures of the documents are written: `make screens`
@@ -52,13 +55,32 @@ def approved_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def live(request: pytest.FixtureRequest, chromium: Browser, approved_folder: Path, tmp_path: Path) -> Iterator[Live]:
     """A live clinic; `@pytest.mark.parametrize("live", [True], indirect=True)` asks for second factors."""
-    folder = tmp_path / "var"
-    shutil.copytree(approved_folder, folder)
-    clock = FastClock(START, speed=0)
-    clinic = open_clinic(load_settings(settings_of(folder)), clock)
-    screens = Path(SCREENS) if SCREENS else tmp_path / "screens"
-    found = Live(Desk(clinic, clock, tmp_path), chromium, screens, bool(getattr(request, "param", False)))
-    with served(found):
-        yield found
-    clinic.store.engine.dispose()
+    with _opened(approved_folder, tmp_path) as desk:
+        found = Live(desk, chromium, _screens(tmp_path), bool(getattr(request, "param", False)))
+        with served(found):
+            yield found
     assert found.faults == []
+
+
+@pytest.fixture
+def hers(chromium: Browser, approved_folder: Path, tmp_path: Path) -> Iterator[Live]:
+    """A live clinic whose patients have pages; those alone are served."""
+    with _opened(approved_folder, tmp_path, AFTERCARE_PUBLIC_URL=PUBLIC) as desk:
+        found = Live(desk, chromium, _screens(tmp_path))
+        with served(found, make_private_app(desk.clinic)):
+            yield found
+    assert found.faults == []
+
+
+@contextmanager
+def _opened(approved: Path, tmp_path: Path, **more: str) -> Iterator[Desk]:
+    folder = tmp_path / "var"
+    shutil.copytree(approved, folder)
+    clock = FastClock(START, speed=0)
+    clinic = open_clinic(load_settings(settings_of(folder) | more), clock)
+    yield Desk(clinic, clock, tmp_path)
+    clinic.store.engine.dispose()
+
+
+def _screens(tmp_path: Path) -> Path:
+    return Path(SCREENS) if SCREENS else tmp_path / "screens"
