@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test crash soak races bench check format coverage screens instances
+.PHONY: help install install-dev run demo test crash soak races scan bench check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -35,6 +35,9 @@ races: install-dev ## Let staff stop a message while it is handed over, 2,000 ti
 
 soak: install-dev ## Two hours of kills, faults, stops and wrong clocks by a seed (AFTERCARE_SOAK_MINUTES=N, AFTERCARE_SEED=N)
 	$(PY) -m pytest -q -p no:randomly -p no:xdist tests/long_soak.py
+
+scan: install-dev ## Open every link of 500 mails as mail scanners do, also in a browser, and guess 100,000 links
+	AFTERCARE_SCAN=1 $(PY) -m pytest -q -s -n 0 -p no:randomly tests/private/test_scanner.py
 
 check: install-dev ## Lint, formatting and types; changes nothing
 	$(PY) -m ruff check .
