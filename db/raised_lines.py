@@ -91,6 +91,12 @@ def find_lines(session: Session, line_ids: Sequence[UUID]) -> dict[UUID, RaisedL
     return {line.id: line for line in session.scalars(select(RaisedLine).where(RaisedLine.id.in_(line_ids)))}
 
 
+def find_latest(session: Session, plan_ids: Sequence[UUID], kind: RaisedKind) -> dict[UUID, RaisedLine]:
+    """The line of a kind that was raised last for each of these plans, open or closed."""
+    query = select(RaisedLine).where(RaisedLine.care_plan_id.in_(plan_ids), RaisedLine.kind == kind)
+    return {line.care_plan_id: line for line in session.scalars(query.order_by(RaisedLine.raised_at, RaisedLine.id))}
+
+
 def list_of_patient(session: Session, patient_id: UUID) -> list[RaisedLine]:
     """All that was ever raised about a patient, the oldest first."""
     query = select(RaisedLine).where(RaisedLine.patient_id == patient_id)

@@ -31,10 +31,10 @@ ALARMS = {"ALERT_ADDRESS": "office@example.org", "SENDER_ADDRESS": "post@example
           "REPLY_TO": "desk@example.org"}  # fmt: skip
 
 
-def mailing(desk: Desk, server: SmtpServer) -> Desk:
+def mailing(desk: Desk, server: SmtpServer, **more: str) -> Desk:
     """The clinic with a mail server and an address for alarms."""
     relay = {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(server.port), "SMTP_SECURITY": "none"}
-    return desk.with_settings(**ALARMS, **relay)
+    return desk.with_settings(**ALARMS, **relay, **more)
 
 
 def look(desk: Desk, keeper: Housekeeper | None = None) -> Housekeeper:
@@ -173,6 +173,46 @@ def test_a_call_that_is_asked_for_is_told_at_once_and_once(sqlite_desk: Desk) ->
         desk.tick(minutes=1)
         look(desk, keeper)
         assert [subject for _, subject, _ in mails(server)[first:]][-1] == "2 patients ask for a call"
+
+
+def test_a_call_that_nobody_made_is_told_again_after_two_opening_hours(sqlite_desk: Desk) -> None:
+    with running(SmtpServer(offer_starttls=False)) as server:
+        desk = mailing(sqlite_desk, server, OPENING_HOURS="Mo-Fr 09:00-17:00", CLINIC_COUNTRY="GB-ENG")
+        treatment_id = desk.treat(desk.enter()).treatment_id
+        desk.tick(hours=32)  # Tuesday, 17:00
+        desk.event(treatment_id, EventKind.CALL_REQUESTED)
+        keeper = look(desk)
+
+        def alerts() -> int:
+            look(desk, keeper)
+            return sum("call" in subject for _, subject, _ in mails(server))
+
+        assert alerts() == 1
+        desk.tick(hours=17, minutes=55)  # Wednesday, 10:55: 1 hour and 55 minutes of it were open
+        assert alerts() == 1
+        desk.tick(minutes=6)
+        assert [alerts(), alerts()] == [2, 2]
+        desk.tick(hours=2, minutes=1)
+        assert alerts() == 3
+        desk.event(treatment_id, EventKind.CALL_CLOSED)
+        desk.tick(hours=24)
+        assert alerts() == 3
+
+
+def test_on_a_holiday_no_opening_hour_passes(sqlite_desk: Desk) -> None:
+    with running(SmtpServer(offer_starttls=False)) as server:
+        desk = mailing(sqlite_desk, server, OPENING_HOURS="Mo-Fr 09:00-17:00", CLINIC_COUNTRY="GB-ENG")
+        treatment_id = desk.treat(desk.enter()).treatment_id
+        desk.tick(days=31, hours=8)  # 24 December, 17:00; Christmas is a Friday, the Monday after it a holiday too
+        desk.event(treatment_id, EventKind.CALL_REQUESTED)
+        keeper = look(desk)
+        for _ in range(4):
+            desk.tick(days=1)
+            look(desk, keeper)
+        assert sum("call" in subject for _, subject, _ in mails(server)) == 1
+        desk.tick(hours=18, minutes=5)  # 29 December, 11:05
+        look(desk, keeper)
+        assert sum("call" in subject for _, subject, _ in mails(server)) == 2
 
 
 def test_an_alert_that_the_mail_server_does_not_take_is_tried_again_and_the_digest_is_in_the_log(
