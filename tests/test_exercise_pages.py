@@ -105,13 +105,13 @@ async def test_the_page_says_where_she_stands_what_she_answered_and_that_she_pau
         "not yet, letting go, “Too <tired>”",
         "done, letting go, pain 3 of 10",
         "booked for Monday 7 December 14:00 Amina confirmed it today.",
-        "Change it",
+        "Change the exercise",
     ):
         assert part in told, part
     at_the_desk = await seen(work.rosa, page)
     assert "Amina has paused the messages about the plan" in at_the_desk
     assert "Amina confirmed it today." in at_the_desk
-    for part in ("tired", "Amielle", "pain 3", "letting go", "Change it"):
+    for part in ("tired", "Amielle", "pain 3", "letting go", "Change the exercise"):
         assert part not in at_the_desk, part
     desk.tick()
     answers.step_back(desk.clinic, hers)

@@ -33,10 +33,18 @@ def test_pain_is_drawn_by_day_from_nothing_below_to_the_worst_above() -> None:
     assert plot is not None
     worst, none = plot.points
     assert (worst.x, worst.y, none.x, none.y) == (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
-    assert plot.line == "24.0,10.0 312.0,116.0"
+    assert plot.lines == []  # pain in one situation is not joined with pain in another
     assert plot.rules == [(0, 116), (5, 63), (10, 10)]
     assert plot.ends == ("9 Nov 2026", "23 Nov 2026")
     assert plot.words.endswith("9 November 2026: 10 at rest; 23 November 2026: 0")
+
+
+def test_the_scores_of_each_situation_are_joined_by_a_line_of_their_own() -> None:
+    later = DAY + timedelta(days=14)
+    scores = [(DAY, 10, "at rest"), (DAY, 5, "on touch"), (later, 0, "at rest, told by the patient"), (later, 2, "")]
+    plot = plot_pain(scores)
+    assert plot is not None
+    assert plot.lines == ["24.0,10.0 312.0,116.0"]
 
 
 @given(scores=st.lists(st.tuples(days, st.integers(0, 10), st.sampled_from(["", "on touch"])), min_size=1, max_size=30))

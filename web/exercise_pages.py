@@ -96,7 +96,7 @@ def at_home(
         "reads": reads,
         "has_course": bool(protocol.exercises),
         "now": standing_words(stands) if stands else "not started",
-        "set": "Change it" if stands else "Set the first exercise",
+        "set": "Change the exercise" if stands else "Set the first exercise",
         "can_set": reads and runs and bool(protocol.exercises),
         "paused": say.day(paused) if paused else "",
         "pause_id": next((each.id for each in reversed(events) if each.kind is EventKind.PAUSED), None),

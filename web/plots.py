@@ -20,6 +20,7 @@ class Point:
     x: float
     y: float
     words: str
+    situation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,12 @@ class PainPlot:
     words: str  # the same as a sentence, for who cannot see it
 
     @property
-    def line(self) -> str:
-        """The points as SVG takes them."""
-        return " ".join(f"{point.x:.1f},{point.y:.1f}" for point in self.points)
+    def lines(self) -> list[str]:
+        """The points of each situation as SVG takes them: pain in one is not joined with pain in another."""
+        by_situation: dict[str, list[str]] = {}
+        for point in self.points:
+            by_situation.setdefault(point.situation, []).append(f"{point.x:.1f},{point.y:.1f}")
+        return [" ".join(places) for places in by_situation.values() if len(places) > 1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def plot_pain(scores: Sequence[tuple[date, int, str]]) -> PainPlot | None:
         return TOP + (HEIGHT - TOP - BOTTOM) * (1 - score / WORST)
 
     points = [
-        Point(x_of(day), y_of(score), f"{day.day} {day:%B}: {score} of 10 {what}".strip())
+        Point(x_of(day), y_of(score), f"{day.day} {day:%B}: {score} of 10 {what}".strip(), what.partition(",")[0])
         for day, score, what in ordered
     ]
     told = "; ".join(f"{day.day} {day:%B %Y}: {score} {what}".strip() for day, score, what in ordered)
