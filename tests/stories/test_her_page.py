@@ -35,7 +35,7 @@ def written_to(desk: Desk, about: StepKind = StepKind.AFTERCARE, **changes: str 
         given = {"exercise": "letting-go", "times_per_week": "3", "minutes": "10"}
         desk.event(treatment_id, EventKind.SOLO_STARTED)
         desk.event(treatment_id, EventKind.EXERCISE_SET, fields=given)
-    for _ in range(20):
+    for _ in range(40):
         desk.tick(hours=12)
         for sent in send_all(desk):
             opening = private_page.open_link(desk.clinic, sent.page)
@@ -123,7 +123,7 @@ def test_she_reads_what_is_urgent_and_asks_for_a_call(hers: Live) -> None:
 
 
 def test_she_asks_for_another_time_then_says_that_she_comes(hers: Live) -> None:
-    sent = written_to(hers.desk)
+    sent = written_to(hers.desk, StepKind.REVIEW)
     page = hers.page(**PHONE)
     page.goto(f"{hers.base}/l/{sent.page}")
     give_code(page)
