@@ -38,6 +38,18 @@ def live(her_world: HerWorld, chromium: Browser, tmp_path_factory: pytest.TempPa
         yield found
 
 
+@pytest.fixture(scope="module")
+def phone(live: Live) -> Page:
+    """One small phone for all of them."""
+    return live.page(viewport=SMALL, has_touch=True, is_mobile=True)
+
+
+@pytest.fixture(scope="module")
+def plain(live: Live) -> Page:
+    """One that runs no script."""
+    return live.page(viewport=SMALL, java_script_enabled=False)
+
+
 class Thumb:
     """A browser as the gallery's hands."""
 
@@ -69,10 +81,13 @@ class Thumb:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_for_everybody_and_nothing_in_it_runs(name: str, her_world: HerWorld, live: Live) -> None:
+def test_a_page_is_for_everybody_and_nothing_in_it_runs(
+    name: str, her_world: HerWorld, live: Live, phone: Page, plain: Page
+) -> None:
     live.faults.clear()
-    page = live.page(viewport=SMALL, has_touch=True, is_mobile=True)
-    thumb = Thumb(page, live.base)
+    page, thumb = phone, Thumb(phone, live.base)
+    page.context.clear_cookies()
+    page.emulate_media(color_scheme="light")
     status = her_world.come(name, thumb)
     assert thumb.answer is not None
     assert thumb.answer.status == status
@@ -83,20 +98,19 @@ def test_a_page_is_for_everybody_and_nothing_in_it_runs(name: str, her_world: He
     weight = len(thumb.answer.body()) + sum((FOLDER / "private" / each).stat().st_size for each in ASSETS)
     wrong += [f"{weight} bytes"] if weight > MOST_BYTES else []
     words = page.inner_text("body")
-    page.context.close()
     assert not [*wrong, *live.faults], "\n".join([*wrong, *live.faults])
-    plain = live.page(viewport=SMALL, java_script_enabled=False)
+    plain.context.clear_cookies()
     if PAGES[name].sends is None:  # a form is sent by a script here; by hand, without any, in tests/stories
         come_without_script(her_world, name, plain, live.base)
         assert plain.inner_text("body") == words
-    plain.context.close()
 
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_the_way_out_is_in_reach_and_covers_nothing_that_has_the_focus(
-    name: str, her_world: HerWorld, live: Live
+    name: str, her_world: HerWorld, live: Live, phone: Page
 ) -> None:
-    page = live.page(viewport=SMALL, has_touch=True, is_mobile=True)
+    page = phone
+    page.context.clear_cookies()
     her_world.come(name, Thumb(page, live.base))
     page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     out = page.locator("form.leave button").bounding_box()
@@ -111,7 +125,6 @@ def test_the_way_out_is_in_reach_and_covers_nothing_that_has_the_focus(
             box = place.bounding_box()
             assert box is not None
             assert box["y"] + box["height"] > bar["height"], place.evaluate("one => one.outerHTML")
-    page.context.close()
 
 
 def small(page: Page) -> list[str]:
