@@ -34,6 +34,9 @@ CLINICAL = {
     "why she is treated under age": "canaryage",
     "a review": "canaryreview",
     "a wish": "canarywish",
+    "why a call was asked for": "canarycall",
+    "an answer of the patient's": "canaryanswer",
+    "an exercise": "canarysize",
 }
 CLINICAL_EVENTS = ("complication_resolved", "solo_started", "partner_revoked")
 # Of a woman for whom e-mail is not safe, no page of the desk says why nothing leaves.
@@ -69,6 +72,10 @@ def work(sqlite_desk: Desk) -> AtWork:
     desk.tick()
     desk.event(treatment_id, EventKind.COMPLICATION, fields={"what": "canaryfever"})
     desk.event(treatment_id, EventKind.CALL_REQUESTED, fields={"note": "canaryevent"})
+    desk.event(treatment_id, EventKind.CALL_REQUESTED, fields={"because": "pain", "pain": "8", "words": "canarycall"})
+    desk.event(treatment_id, EventKind.CHECKED_IN, fields={"answer": "not_yet", "words": "canaryanswer"})
+    desk.event(treatment_id, EventKind.QUESTIONS_ANSWERED, fields={"words": "canaryanswer"})
+    desk.event(treatment_id, EventKind.EXERCISE_SET, fields={"exercise": "breathing", "size_label": "canarysize"})
     desk.event(treatment_id, EventKind.REVIEW_COMPLETED, fields={"note": "canaryreview", "pain_at_rest": "3"})
     desk.event(treatment_id, EventKind.PARTNER_RELEASED, fields={"wish": "canarywish"})
     desk.decide(desk.row("next-session"), DecisionKind.CANCEL, "canarydecision")
