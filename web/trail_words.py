@@ -43,6 +43,7 @@ _RECORD: Final = {
     "patient.exported": "exported all that is kept about a patient",
     "patient.erased": "erased a patient",
     "patient.voided": "took an entry of a patient back",
+    "patient.merged": "put two entries of the same patient together",
     "consent.recorded": "recorded what a patient agreed to",
     "address.refused": "recorded that an address refuses mail",
     "page.opened": "opened the private page with the code",
