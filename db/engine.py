@@ -3,6 +3,7 @@
 A store opens sessions that carry the vault and the actor, and writes the audit chain before each commit.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -119,6 +120,7 @@ class Store:
         self.before_commit = before_commit
         self._reading = engine.execution_options(postgresql_readonly=True)  # on SQLite: see _begin_sqlite
         self._writing = engine.execution_options(writes=True)
+        self._turn = threading.Lock()  # of the writers of this process, on SQLite
 
     @property
     def is_sqlite(self) -> bool:
@@ -138,7 +140,7 @@ class Store:
         The audit events recorded meanwhile are chained last, so the chain's head is locked for the shortest time.
         """
         info = {"vault": self.vault, "actor": actor, "at": at}
-        with Session(self._writing, info=info, expire_on_commit=False) as session:
+        with self._one_writer(), Session(self._writing, info=info, expire_on_commit=False) as session:
             session.begin()
             yield session
             session.flush()
@@ -146,6 +148,17 @@ class Store:
                 self.before_commit(audit.list_pending(session), at)
             audit.append_pending(session)
             session.commit()
+
+    @contextmanager
+    def _one_writer(self) -> Iterator[None]:
+        """On SQLite the writers of this process take turns: it would let each sleep for longer and longer, and
+        whoever writes without a pause would keep the others out."""
+        ours = self.is_sqlite and self._turn.acquire(timeout=SQLITE_BUSY_SECONDS)
+        try:
+            yield
+        finally:
+            if ours:
+                self._turn.release()
 
     def database_now(self) -> datetime:
         """PostgreSQL's own clock, which all processes share."""
