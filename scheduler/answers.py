@@ -172,7 +172,13 @@ def _look_at_answers(hers: Hers, not_yet: int | None) -> None:
         raised_lines.close(hers.session, silent)
     if not_yet is None:
         return
-    answers = [event.fields.get("answer") for event in hers.told() if event.kind is EventKind.CHECKED_IN]
+    last = raised_lines.find_latest(hers.session, [hers.plan.id], RaisedKind.NOT_YET).get(hers.plan.id)
+    dealt_with = last.closed_at if last else None
+    answers = [
+        event.fields.get("answer")
+        for event in hers.told()
+        if event.kind is EventKind.CHECKED_IN and (dealt_with is None or event.recorded_at > dealt_with)
+    ]
     if len(answers) >= not_yet and set(answers[-not_yet:]) == {Answer.NOT_YET}:
         raised_lines.raise_line(hers.session, hers.plan, RaisedKind.NOT_YET)
 

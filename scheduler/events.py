@@ -7,11 +7,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from db import audit
+from db import audit, raised_lines
 from db import care_plans as stored
 from db import patients as stored_patients
 from db import treatments as stored_treatments
 from db.follow_up import CareEvent, CarePlan
+from db.private_page import RaisedKind
 from db.records import Treatment
 from db.states import EventKind, TreatmentStatus
 from scheduler import patients, treatments
@@ -95,6 +96,10 @@ def store(
         stored_treatments.add_adverse_event(session, treatment, event.id, moment.instant, texts)
     if kind in _TROUBLE:
         _resolve(session, plan)
+    if kind is EventKind.REVIEW_BOOKED:
+        asked = raised_lines.find_open(session, plan.id, RaisedKind.OTHER_TIME)
+        if asked is not None:
+            raised_lines.close(session, asked)  # this is the other time that was asked for
     audit.record(session, f"event.{kind.value}", "event", event.id, treatment.patient_id, texts)
     return event.id
 

@@ -13,7 +13,7 @@ from db.follow_up import CareEvent
 from db.private_page import RaisedKind
 from db.records import Patient
 from db.states import EventKind, Level, Reason, ReminderState, StepKind, Topic
-from tests.clinic import Desk
+from tests.clinic import STAFF, Desk
 from tests.private_parts import (
     CODE,
     TOXIN,
@@ -114,6 +114,15 @@ def test_two_not_yet_in_a_row_raise_a_line(desk: Desk, token: str) -> None:
     assert lines(desk) == []
     phone.send(token, "/answer", answer="not_yet")
     assert lines(desk) == [RaisedKind.NOT_YET]
+    with desk.store.write(STAFF, desk.clock.now()) as session:
+        (line,) = raised_lines.list_open(session, RaisedKind.NOT_YET, 5)
+        raised_lines.close(session, line)
+    desk.tick(minutes=3)
+    phone.send(token, "/answer", answer="not_yet")  # a person has dealt with those before
+    assert lines(desk) == []
+    desk.tick(minutes=3)
+    phone.send(token, "/answer", answer="not_yet", words="again")
+    assert lines(desk) == [RaisedKind.NOT_YET]
 
 
 def test_she_goes_back_and_only_a_clinician_forward(desk: Desk, treatment_id: UUID, token: str) -> None:
@@ -184,6 +193,7 @@ def test_she_confirms_her_visit_or_asks_for_another_time(desk: Desk, treatment_i
         assert (line.said, line.review) == ("Thursdays", "two-week")
     desk.tick()
     desk.event(treatment_id, K.REVIEW_BOOKED, "2026-12-10T14:00")
+    assert lines(desk) == []
     phone.open(token)
     assert "You said that you will come" not in phone.words
 
