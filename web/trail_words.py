@@ -120,6 +120,7 @@ _FILES: Final = {
     "lot.searched": "looked for the patients of a lot",
     "lot.exported": "saved the patients of a lot as a file",
     "trail.exported": "saved the trail as a file",
+    "figures.exported": "saved figures as a file",
 }
 _LIBRARY: Final = {
     "protocol.seen": "read a protocol’s file",
@@ -134,7 +135,6 @@ _LIBRARY: Final = {
     "plan.version_moved": "moved a plan to another version",
 }
 _STAFF: Final = {
-    "figures.exported": "saved figures as a file",
     "sign_in.refused": "was refused at the sign-in",
     "sign_in.code_refused": "gave a wrong code",
     "sign_in.recovery_code": "used a recovery code",

@@ -118,6 +118,7 @@ def test_two_not_yet_in_a_row_raise_a_line(desk: Desk, token: str) -> None:
         (line,) = raised_lines.list_open(session, RaisedKind.NOT_YET, 5)
         raised_lines.close(session, line)
     desk.tick(minutes=3)
+    phone.enter(token)
     phone.send(token, "/answer", answer="not_yet")  # a person has dealt with those before
     assert lines(desk) == []
     desk.tick(minutes=3)
