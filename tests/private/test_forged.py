@@ -219,7 +219,8 @@ def test_the_cookie_of_a_page_opens_no_other(desk: Desk, patient_id: UUID, treat
     choose_code(desk.clinic, other)
     desk.treat(other, protocol=TOXIN)
     desk.tick(hours=8)
-    mine, hers = (sent.page for sent in send_all(desk))
+    pages = {sent.letter.email: sent.page for sent in send_all(desk)}
+    mine, hers = pages[AMINA.email], pages[BEATRIX.email]
     phone = Phone(desk.clinic)
     phone.enter(mine)
     (cookie,) = [one for one in phone.client.cookies.jar if one.name == doors.COOKIE]
