@@ -188,7 +188,6 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
     from scheduler.accounts.staff import first_link
     from scheduler.sender import Sender
     from web.app import ROUTES, make_app  # a fifth of the start of every command, and only this one needs it
-    from web.private.app import ByName, make_private_app
     from web.server import WebServer
 
     stop = asyncio.Event()
@@ -212,6 +211,8 @@ async def serve(clinic: Clinic, web: bool, sending: bool, asks_second_factor: bo
             staff = make_app(clinic, ROUTES, door)
             server = WebServer(staff, host, port)
             if clinic.settings.public_url is not None:
+                from web.private.app import ByName, make_private_app
+
                 patients = make_private_app(clinic)
                 server = WebServer(ByName(staff, patients, clinic.settings.public_url), host, port)
                 if clinic.settings.patient_address is not None:

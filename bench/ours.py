@@ -17,7 +17,7 @@ from scheduler.clinic import Clinic
 from scheduler.settings import load_settings
 from service import open_clinic
 
-CONNECTIONS = 4  # what the setting has by default
+CONNECTIONS = 10  # as many as the peers and the bound have; the setting says 4 by default
 SERVICE = str(ROOT / "service.py")
 
 
