@@ -14,8 +14,8 @@ from scheduler.settings import Settings
 TOKEN_BYTES: Final = 16
 PAGE_LIVES: Final = timedelta(days=60)  # from when the message left
 FIRST_SIGN: Final = "k"  # so that none is a mere number
-TOKEN_SIGNS: Final = "0123456789jkqwxz"
-_UNSPEAKABLE: Final = str.maketrans("0123456789abcdef", TOKEN_SIGNS)
+LINK_SIGNS: Final = "0123456789jkqwxz"
+_UNSPEAKABLE: Final = str.maketrans("0123456789abcdef", LINK_SIGNS)
 STOP_LIVES: Final = timedelta(days=400)  # a mail that is found later still has to be stoppable
 
 

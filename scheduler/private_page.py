@@ -25,14 +25,14 @@ from scheduler.accounts import passwords
 from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, Refused
-from scheduler.page_links import FIRST_SIGN, PAGE_LIVES, STOP_LIVES, TOKEN_BYTES, TOKEN_SIGNS, hash_of
+from scheduler.page_links import FIRST_SIGN, PAGE_LIVES, STOP_LIVES, TOKEN_BYTES, LINK_SIGNS, hash_of
 from scheduler.planning.protocol import CONFIRM
 
 ACTOR: Final = "patient"  # who holds the link, and, where it was asked for, knows the code
 MOST_TRIES: Final = 5  # wrong codes in a row; then staff give her a new one
 SHORTEST_CODE: Final = 4
 LONGEST_CODE: Final = 60
-_TOKEN = re.compile(rf"{FIRST_SIGN}[{TOKEN_SIGNS}]{{{2 * TOKEN_BYTES}}}", re.ASCII)
+_TOKEN = re.compile(rf"{FIRST_SIGN}[{LINK_SIGNS}]{{{2 * TOKEN_BYTES}}}", re.ASCII)
 _SHUT: Final = frozenset({StopReason.DECEASED, StopReason.UNSAFE, StopReason.LEFT, StopReason.LOST})
 _GONE: Final = frozenset({ReminderState.CANCELLED})
 

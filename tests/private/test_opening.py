@@ -12,7 +12,7 @@ from db.states import EventKind, StopReason
 from scheduler import private_page
 from scheduler.errors import InvalidInput, Refused
 from scheduler.messages import Rendered
-from scheduler.page_links import FIRST_SIGN, TOKEN_BYTES, TOKEN_SIGNS
+from scheduler.page_links import FIRST_SIGN, TOKEN_BYTES, LINK_SIGNS
 from scheduler.settings import SHIPPED
 from scheduler.word_lists import load_word_list
 from scheduler.wording import lint_rendered
@@ -223,7 +223,7 @@ def test_no_page_gives_anything_away(desk: Desk, token: str) -> None:
         assert len(answer.content) < 40_000
 
 
-@given(st.text(TOKEN_SIGNS, min_size=2 * TOKEN_BYTES, max_size=2 * TOKEN_BYTES))
+@given(st.text(LINK_SIGNS, min_size=2 * TOKEN_BYTES, max_size=2 * TOKEN_BYTES))
 def test_no_link_can_spell_a_word_that_must_not_be_seen(drawn: str) -> None:
     message = Rendered("A message for you", "", "Hello.", f'<a href="{PUBLIC}/l/{FIRST_SIGN}{drawn}">Open</a>', "en")
     for language in ("en", "de"):
@@ -235,4 +235,4 @@ def test_no_listed_word_is_made_of_the_signs_of_links(language: str) -> None:
     text = (SHIPPED / "wording" / f"{language}.txt").read_text(encoding="utf-8")
     words = {line.strip().rstrip("*") for line in text.splitlines() if line and line[0] not in "#["}
     assert len(words) > 50
-    assert [word for word in words if set(word) <= set(TOKEN_SIGNS)] == []
+    assert [word for word in words if set(word) <= set(LINK_SIGNS)] == []
