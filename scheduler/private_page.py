@@ -25,7 +25,7 @@ from scheduler.accounts import passwords
 from scheduler.clinic import Clinic
 from scheduler.entries import clean_text
 from scheduler.errors import InvalidInput, Refused
-from scheduler.page_links import FIRST_SIGN, PAGE_LIVES, STOP_LIVES, TOKEN_BYTES, LINK_SIGNS, hash_of
+from scheduler.page_links import FIRST_SIGN, LINK_SIGNS, PAGE_LIVES, STOP_LIVES, TOKEN_BYTES, hash_of
 from scheduler.planning.protocol import CONFIRM
 
 ACTOR: Final = "patient"  # who holds the link, and, where it was asked for, knows the code

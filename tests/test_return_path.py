@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from db.vault import KeyRing, Vault
 from scheduler.errors import InvalidSettings
 from scheduler.mime import make_message_id
-from scheduler.return_path import RANDOM_SIGNS, LINK_SIGNS, is_ours, read_tokens, return_path
+from scheduler.return_path import LINK_SIGNS, RANDOM_SIGNS, is_ours, read_tokens, return_path
 from scheduler.sender import Sender
 from scheduler.settings import Settings, load_settings
 from tests.process import environment, fill, open_folder

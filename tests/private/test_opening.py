@@ -12,7 +12,7 @@ from db.states import EventKind, StopReason
 from scheduler import private_page
 from scheduler.errors import InvalidInput, Refused
 from scheduler.messages import Rendered
-from scheduler.page_links import FIRST_SIGN, TOKEN_BYTES, LINK_SIGNS
+from scheduler.page_links import FIRST_SIGN, LINK_SIGNS, TOKEN_BYTES
 from scheduler.settings import SHIPPED
 from scheduler.word_lists import load_word_list
 from scheduler.wording import lint_rendered
