@@ -18,7 +18,7 @@ _RANDOM_BYTES: Final = 16  # the random part of a Message-ID, which stands open 
 _MAC_BYTES: Final = 10  # 80 bits: nobody guesses one, and the whole stays within the 64 signs of a local part
 RANDOM_SIGNS: Final = 26  # base32 of 16 bytes, without its padding
 _MAC_SIGNS: Final = 16
-LINK_SIGNS: Final = RANDOM_SIGNS + _MAC_SIGNS
+TOKEN_SIGNS: Final = RANDOM_SIGNS + _MAC_SIGNS
 _MESSAGE_ID = re.compile(rf"<([0-9a-f]{{{2 * _RANDOM_BYTES}}})@")
 _MOST_TOKENS: Final = 10  # of one received message: each is looked up
 
@@ -49,7 +49,7 @@ def read_tokens(settings: Settings, addressed_to: Iterable[str]) -> Iterator[tup
     """
     local, _, domain = return_address(settings).lower().rpartition("@")
     pattern = re.compile(
-        rf"(?<![a-z0-9._+-]){re.escape(local)}\+([a-z2-7]{{{LINK_SIGNS}}})@{re.escape(domain)}(?![a-z0-9.-])"
+        rf"(?<![a-z0-9._+-]){re.escape(local)}\+([a-z2-7]{{{TOKEN_SIGNS}}})@{re.escape(domain)}(?![a-z0-9.-])"
     )
     seen: dict[str, None] = {}
     for text in addressed_to:

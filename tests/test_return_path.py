@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from db.vault import KeyRing, Vault
 from scheduler.errors import InvalidSettings
 from scheduler.mime import make_message_id
-from scheduler.return_path import LINK_SIGNS, RANDOM_SIGNS, is_ours, read_tokens, return_path
+from scheduler.return_path import RANDOM_SIGNS, TOKEN_SIGNS, is_ours, read_tokens, return_path
 from scheduler.sender import Sender
 from scheduler.settings import Settings, load_settings
 from tests.process import environment, fill, open_folder
@@ -82,7 +82,7 @@ def test_a_changed_sign_anywhere_makes_it_another_message_or_none_of_ours() -> N
     message_id = make_message_id("example.org")
     path = return_path(settings(), VAULT, message_id, 1)
     start = path.index("+") + 1
-    for place in range(LINK_SIGNS):
+    for place in range(TOKEN_SIGNS):
         sign = "a" if path[start + place] != "a" else "b"
         changed = path[: start + place] + sign + path[start + place + 1 :]
         for token, found in read_tokens(settings(), [changed]):
@@ -93,8 +93,8 @@ def test_what_only_looks_like_a_token_is_none() -> None:
     path = return_path(settings(), VAULT, make_message_id("example.org"), 1)
     for text in (f"x{path}", f"{path}.evil.example", path.replace("+", "-"), path.replace("@", "a@"), "bounces+@", ""):
         assert list(read_tokens(settings(), [text])) == []
-    many = [f"bounces+{sign * LINK_SIGNS}@example.org" for sign in "aeimquy"]
-    many += [f"bounces+{'a' * RANDOM_SIGNS}{sign * (LINK_SIGNS - RANDOM_SIGNS)}@example.org" for sign in "bcdefgh"]
+    many = [f"bounces+{sign * TOKEN_SIGNS}@example.org" for sign in "aeimquy"]
+    many += [f"bounces+{'a' * RANDOM_SIGNS}{sign * (TOKEN_SIGNS - RANDOM_SIGNS)}@example.org" for sign in "bcdefgh"]
     assert len(list(read_tokens(settings(), many * 100))) == 10
 
 
