@@ -111,6 +111,10 @@ async def test_the_patient_is_found_while_typing_and_picked(work: AtWork) -> Non
     assert work.trail()[-1] == ("patient.viewed", str(amina), amina, ["email", "name"])
     whole = await work.rosa.post(NEW, form(find="am", pick=str(amina)))
     assert (whole.status_code, fields(whole.text)["patient_id"]) == (200, str(amina))
+    whole = await work.rosa.post(NEW, {**form(find="am", pick=str(amina)), "protocol": ""})
+    assert re.search(
+        r'id="protocol"[^>]* autofocus', whole.text
+    )  # without a script too one types on with the treatment
     new = await work.rosa.post(f"{NEW}/who", {"look": "new", "find": "Mia Anna Lund"})
     assert {name: fields(new.text)[name] for name in ("given_name", "family_name")} == {
         "given_name": "Mia Anna",

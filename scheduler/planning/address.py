@@ -7,13 +7,17 @@ on. Its occurrence is the version of the address, so each address is asked once,
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from db.states import AddressState, Reason
+from db.states import LIVE_STATES, AddressState, Reason, ReminderState
 from scheduler.local_time import to_wall
 from scheduler.planning.course import Course
 from scheduler.planning.facts import PatientFacts, PlanFacts, Rules, Stored
 from scheduler.planning.protocol import CONFIRM
-from scheduler.planning.verdict import MAY_GO, Verdict, cancelled, held, messages_stopped
+from scheduler.planning.verdict import judge
 from scheduler.planning.wanted import Wanted, allowed, end_of
+
+_ASKED = frozenset(
+    {ReminderState.SENDING, ReminderState.SENT, ReminderState.FAILED, ReminderState.MISSED, ReminderState.DONE}
+)
 
 
 def confirmation(
@@ -27,14 +31,8 @@ def confirmation(
     """The question whether the address is hers, or nothing. It stays with the plan that asked it first."""
     if not rules.has_pages or patient.address is not AddressState.UNCONFIRMED:
         return []
-    asked = {row.plan_id for row in rows if row.step == CONFIRM.key and row.occurrence == patient.email_version}
     over = set(superseded)
-    running = [
-        plan
-        for plan in plans
-        if not (plan.cancelled or plan.id in over or courses[plan.id].stopped or courses[plan.id].completed)
-    ]
-    plan = next((plan for plan in plans if plan.id in asked), None) or next(iter(running), None)
+    plan = _who_asks(plans, courses, over, [row for row in rows if _is_this_question(row, patient)])
     if plan is None:
         return []
     own_at = max(patient.email_given_at or plan.entered_at, plan.entered_at)
@@ -52,21 +50,30 @@ def confirmation(
             due_local=due_local,
             zone=patient.zone,
             expires_at=end_of(CONFIRM.expires_after, to_wall(own_at, patient.zone), own_at, patient.zone),
-            verdict=_judge(plan, patient, plan in running),
+            verdict=judge(CONFIRM, None, due_at, plan, courses[plan.id], patient, due_at if plan.id in over else None),
         )
     ]
 
 
-def _judge(plan: PlanFacts, patient: PatientFacts, runs: bool) -> Verdict:
-    reason = messages_stopped(patient)
-    if reason:
-        return cancelled(reason)
-    if not runs:
-        return cancelled(Reason.NO_LONGER_APPLIES)
-    if False in patient.consent.values() and True not in patient.consent.values():
-        return cancelled(Reason.CONSENT_WITHDRAWN)
-    if not patient.consent:
-        return held(Reason.CONSENT_MISSING)
-    if plan.approved_templates is not None and CONFIRM.template not in plan.approved_templates:
-        return held(Reason.NOT_APPROVED)
-    return MAY_GO
+def _is_this_question(row: Stored, patient: PatientFacts) -> bool:
+    return row.step == CONFIRM.key and row.occurrence == patient.email_version
+
+
+def _who_asks(
+    plans: Sequence[PlanFacts], courses: Mapping[UUID, Course], superseded: set[UUID], rows: Sequence[Stored]
+) -> PlanFacts | None:
+    """The plan that asked, or that a person said no for; else the one that is about to ask, while it runs."""
+    settled = {row.plan_id for row in rows if row.state in _ASKED or row.reason in (Reason.UNKNOWN, Reason.BY_STAFF)}
+    waiting = {row.plan_id for row in rows if row.state in LIVE_STATES}
+    running = [
+        plan
+        for plan in plans
+        if not (plan.cancelled or plan.id in superseded or courses[plan.id].stopped or courses[plan.id].completed)
+    ]
+    in_turn = [
+        *(plan for plan in plans if plan.id in settled),
+        *(plan for plan in running if plan.id in waiting),
+        *sorted(running, key=lambda plan: courses[plan.id].on_hold),  # one on hold only where no other could ask
+        *(plan for plan in plans if plan.id in waiting),  # over: judged once more for the reason it ends with
+    ]
+    return next(iter(in_turn), None)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from db.states import AddressState, Audience, Phase, Reason, ReminderState, ReviewStatus, StepKind, StopReason, Topic
 from scheduler.planning.course import Course, ReviewState
 from scheduler.planning.facts import PatientFacts, PlanFacts
-from scheduler.planning.protocol import NOTICE, Step, StopOn
+from scheduler.planning.protocol import CONFIRM, NOTICE, Step, StopOn
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +142,13 @@ def _holds(step: Step, plan: PlanFacts, course: Course, patient: PatientFacts) -
         return Reason.NOT_APPROVED
     if step.audience is Audience.STAFF:
         return None
-    needed = {step.template, NOTICE} if patient.by_notice else {step.template}
+    needed = {step.template, NOTICE} if patient.by_notice and step is not CONFIRM else {step.template}
     if plan.approved_templates is not None and not needed <= plan.approved_templates:
         return Reason.NOT_APPROVED
     if _consent(step, patient) is None:
         return Reason.CONSENT_MISSING
-    return _ADDRESS_HOLDS.get(patient.address)
+    # The question whether the address is hers is the one message that waits for no answer to it.
+    return None if step is CONFIRM else _ADDRESS_HOLDS.get(patient.address)
 
 
 def _of_the_course(step: Step) -> bool:

@@ -16,6 +16,7 @@ from db.states import (
     Audience,
     Reason,
     ReminderState,
+    StopReason,
 )
 from scheduler.local_time import next_allowed, to_utc, to_wall
 from scheduler.planning.facts import PlanFacts, Rules, Stored
@@ -67,7 +68,7 @@ def planned_rows(
         if item.step.audience is Audience.PATIENT:
             _at_an_allowed_time(item.due_at, item.zone, item.step, rules)
     for row in rows:
-        step = next((step for step in plans[row.plan_id].protocol.steps if step.key == row.step), None)
+        step = plans[row.plan_id].protocol.find_step(row.step)
         person = any((d.step, d.occurrence) == (row.step, row.occurrence) for d in plans[row.plan_id].decisions)
         ahead = row.state is ReminderState.SCHEDULED and row.ready_at > now
         if step and step.audience is Audience.PATIENT and ahead and not person:
@@ -110,13 +111,14 @@ def _one_a_day(items: Sequence[Wanted], rules: Rules) -> None:
             assert next_allowed(to_utc(next_wall, item.zone), item.zone, rules.window, free) >= item.expires_at
 
 
-def nothing_reaches_her(rows: Iterable[Stored], plans: Mapping[UUID, PlanFacts]) -> None:
+def nothing_reaches_her(stopped: StopReason, rows: Iterable[Stored], plans: Mapping[UUID, PlanFacts]) -> None:
     """After a stop no message to the patient is live, but for one whose content may be on the wire.
 
     Of a stop that this database lost nothing is cancelled, only held, until somebody has looked.
     """
+    holding = {Reason.STOP_LOST, Reason.UNKNOWN} if stopped is StopReason.LOST else set()
     for row in rows:
-        step = next((step for step in plans[row.plan_id].protocol.steps if step.key == row.step), None)
+        step = plans[row.plan_id].protocol.find_step(row.step)
         if row.state in LIVE_STATES and (step is None or step.audience is Audience.PATIENT):
-            waits = row.state is ReminderState.HELD and row.reason is Reason.STOP_LOST
+            waits = row.state is ReminderState.HELD and row.reason in holding
             assert row.open_attempt or waits, f"{row.step} lives after a stop"
