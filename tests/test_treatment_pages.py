@@ -337,6 +337,24 @@ async def test_another_complication_can_be_reported_while_one_is_open_and_one_en
     assert "complication since" not in (await seen(work.dana, "/today")).partition("Done today")[0]
 
 
+@pytest.mark.parametrize("end", [K.COMPLETE, K.STOP])
+async def test_a_complication_is_reported_also_when_the_plan_is_over(work: AtWork, end: K) -> None:
+    _, page = treated(work)
+    work.desk.event(id_of(page), end)
+    work.desk.tick()
+    assert "Report a complication" in await seen(work.rosa, page)
+    data = {"kind": "complication", "note": "Fever.", "back": page}
+    assert place(await work.rosa.post(f"{page}/events", data)).startswith(page)
+    told = await seen(work.dana, page)
+    assert "A complication is open Since today" in told
+    assert "paused" not in told
+    today = (await seen(work.dana, "/today")).partition("Done today")[0]
+    assert "complication since today" in today
+    assert "messages are paused" not in today
+    await work.dana.post(f"{page}/events", {"kind": "complication_resolved", "note": "", "back": page})
+    assert "A complication is open" not in await seen(work.dana, page)
+
+
 async def test_only_the_next_review_and_those_whose_time_has_come_can_be_written_down(
     work: AtWork,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from db.follow_up import Reminder, Review
+from db.follow_up import CarePlan, Reminder, Review
 from db.states import DecisionKind, EventKind
 from scheduler.accounts.front_door import Present
 from scheduler.worklist import Line, Worklist
@@ -51,11 +51,16 @@ class Context:
     who: Person
 
     @property
-    def treatment_id(self) -> UUID:
-        """The treatment whose plan the line is about."""
+    def plan(self) -> CarePlan:
+        """The care plan the line is about."""
         if self.line.plan_id is None:
             raise LookupError(f"a line about {self.line.kind} has no care plan")
-        return self.found.plans[self.line.plan_id].treatment_id
+        return self.found.plans[self.line.plan_id]
+
+    @property
+    def treatment_id(self) -> UUID:
+        """The treatment whose plan the line is about."""
+        return self.plan.treatment_id
 
     @property
     def row(self) -> Reminder:

@@ -15,7 +15,7 @@ from db import care_plans as stored_plans
 from db import patients as stored
 from db import treatments as stored_treatments
 from db.records import Patient, PatientStop
-from db.states import AddressState, CallSafe, CarePlanStatus, Level, StopReason, Topic, TreatmentStatus
+from db.states import AddressState, CallSafe, Level, StopReason, Topic, TreatmentStatus
 from scheduler import contacts, patients
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
@@ -30,7 +30,7 @@ from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.pain import pain_scores
 from web.people import full_name, person
-from web.plan_standing import standing
+from web.plan_standing import runs, standing
 from web.plots import plot_pain
 from web.seen import note_view
 from web.timeline_words import Entry, stop_words, tell, tell_message
@@ -238,7 +238,7 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "treatments": _treatments(session, line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
             "access": access_of(session, clinic, patient, say),
-            "running": [plan.treatment_id for plan in line.plans.values() if _runs(plan.status)],
+            "running": [plan.treatment_id for plan in line.plans.values() if runs(plan)],
         }
         past = [_for_reader(tell(happened, say, me), me) for happened in line.past]
         ahead = [_for_reader(tell_message(message, say), me) for message in line.ahead]
@@ -323,10 +323,6 @@ def _treatments(session: Session, line: Timeline, say: Say) -> list[dict[str, An
             }
         )
     return rows
-
-
-def _runs(status: CarePlanStatus) -> bool:
-    return status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
 
 
 def _edit_form(patient: Patient) -> EditForm:

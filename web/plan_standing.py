@@ -17,6 +17,11 @@ _STANDS: Final = {
 }
 
 
+def runs(plan: CarePlan) -> bool:
+    """Whether a plan still has messages or visits ahead that could be held or stopped."""
+    return plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
+
+
 def standing(plan: CarePlan, reviews: Iterable[Review], paused: bool) -> tuple[str, str]:
     """How the plan stands: one whose messages are all done is not over while a review is still to come.
 

@@ -18,6 +18,7 @@ from scheduler.worklist import Line, LineKind, Worklist
 from web.event_rights import may_take_back
 from web.line_parts import Act, Context, Told, book_visit, decide, open_treatment, record, review_name
 from web.people import Person, person
+from web.plan_standing import runs
 from web.raised_words import RAISED_TELLERS, closed_words
 from web.times import Say
 
@@ -76,7 +77,8 @@ def show_done(done: Done, found: DoneToday, say: Say, me: Present) -> tuple[str,
 
 
 def _complication(c: Context) -> Told:
-    return f"complication since {c.when}: the plan's messages are paused", [open_treatment(c)], True
+    paused = ": the plan's messages are paused" if runs(c.plan) else ""
+    return f"complication since {c.when}{paused}", [open_treatment(c)], True
 
 
 def _stop_lost(c: Context) -> Told:

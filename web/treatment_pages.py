@@ -17,7 +17,7 @@ from db import patients as stored_patients
 from db import treatments as stored
 from db.follow_up import CareEvent, CarePlan, Review
 from db.records import Patient
-from db.states import CarePlanStatus, EventKind, Phase, ReviewStatus, TreatmentStatus
+from db.states import EventKind, Phase, ReviewStatus, TreatmentStatus
 from scheduler import entry_undo, patients, plan_words, treatments
 from scheduler.accounts.rights import Right
 from scheduler.care_plans import facts_of
@@ -35,7 +35,7 @@ from web.forms import Filled, FormModel, filled
 from web.line_parts import review_name
 from web.pages import clinic_of, go_to, page
 from web.people import full_name, person
-from web.plan_standing import standing
+from web.plan_standing import runs, standing
 from web.plots import plot_plan
 from web.seen import note_view
 from web.timeline_words import message_words, tell_message
@@ -101,7 +101,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
             "status": standing(plan, reviews.values(), course.complication),
             "cancelled": treatment.status is TreatmentStatus.CANCELLED,
             "moved_to": treatment.reassigned_to_id,
-            "running": _runs(plan),
+            "running": runs(plan),
             "on_hold": course.on_hold,
             "undo_until": say.time(undo_until) if undo_until else None,
             "lines": [tell_message(message, say) for message in messages],
@@ -199,10 +199,6 @@ def _messages(session: Session, clinic: Clinic, patient: Patient, plan: CarePlan
     return sorted(found, key=lambda message: message.at)  # as each line tells its time
 
 
-def _runs(plan: CarePlan) -> bool:
-    return plan.status in (CarePlanStatus.ACTIVE, CarePlanStatus.ON_HOLD)
-
-
 def _mark(message: Message, say: Say) -> tuple[Any, str, str, bool]:
     level, words = message_words(message.row, message.title, say)
     day = datetime.fromisoformat(message.row.due_local).date()
@@ -248,7 +244,7 @@ def _review(key: str, row: Review | None, say: Say, plan: CarePlan) -> dict[str,
         "words": words,
         "level": level,
         "booked": row is not None and row.status is ReviewStatus.BOOKED,
-        "open": row is not None and (row.open or (_runs(plan) and row.status is not ReviewStatus.COMPLETED)),
+        "open": row is not None and (row.open or (runs(plan) and row.status is not ReviewStatus.COMPLETED)),
         "come": row is not None and row.due_on <= say.today,
         "passed": row is not None and row.visit_at is not None and row.visit_at <= say.now,
     }
