@@ -126,6 +126,7 @@ def open_clinic(settings: Settings, clock: Clock | None = None) -> Clinic:
     check_engine(engine)
     vault = Vault(_keys(settings, engine), watch_key_file(settings.keys_file))
     store = Store(engine, vault, StopLog(stop_log_path(settings), vault).note)
+    store.on_damage = lambda places: log().error("sealed_unreadable", places=places)  # tables, columns and ids
     found_library = Library(settings.protocol_folders, settings.template_folders, settings.clinic_language)
     writer = MailWriter(
         MailSender(settings.sender_address, settings.sender_name, settings.reply_to, settings.message_domain)

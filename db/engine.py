@@ -118,6 +118,7 @@ class Store:
         self.engine = engine
         self.vault = vault
         self.before_commit = before_commit
+        self.on_damage: Callable[[list[str]], None] | None = None
         self._reading = engine.execution_options(postgresql_readonly=True)  # on SQLite: see _begin_sqlite
         self._writing = engine.execution_options(writes=True)
         self._turn = threading.Lock()  # of the writers of this process, on SQLite
@@ -132,6 +133,19 @@ class Store:
         """A session for reading: the database itself refuses a write. Rolled back at the end."""
         with Session(self._reading, info={"vault": self.vault}, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def show(self) -> Iterator[Session]:
+        """A session to read for a person: a sealed value that does not open reads `db.sealed.UNREADABLE`.
+
+        What did not is told to `on_damage` by its place. Nothing that is computed, sent or stored may rest on it.
+        """
+        damaged: set[str] = set()
+        info = {"vault": self.vault, "damaged": damaged}
+        with Session(self._reading, info=info, expire_on_commit=False) as session:
+            yield session
+        if damaged and self.on_damage is not None:
+            self.on_damage(sorted(damaged))
 
     @contextmanager
     def write(self, actor: str, at: datetime) -> Iterator[Session]:

@@ -10,7 +10,7 @@ from sqlalchemy import Boolean, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.base import Base
-from db.sealed import Sealed, SealedFields
+from db.sealed import UNREADABLE, Sealed, SealedFields
 from db.states import AddressFactKind, CallSafe, Level, StopReason, Topic, TreatmentStatus
 from db.types import UtcDateTime, Word, new_id
 
@@ -76,7 +76,7 @@ class Patient(Base):
     def birth_date(self) -> date | None:
         """The date of birth, when known."""
         text = self.birth_date_text
-        return None if text is None else date.fromisoformat(text)
+        return None if text is None or text is UNREADABLE else date.fromisoformat(text)
 
 
 class NamePrefix(Base):

@@ -6,7 +6,7 @@ and finds the patient's data key through the row's session.
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, overload
+from typing import Any, Final, overload
 from uuid import UUID
 
 from sqlalchemy import select
@@ -14,12 +14,15 @@ from sqlalchemy.orm import Session, object_session
 
 from db.vault import Erased, Vault, VaultError
 
+UNREADABLE: Final = "(cannot be opened)"  # stands where a value was, in sessions of `Store.show` only
+
 
 class Sealed:
     """A sealed text over the bytes column `<name>_sealed` of a row that belongs to one patient.
 
     Reading or writing needs the row to be in a session of `db.engine.Store` and to have its ids.
-    Raises `VaultError` when it has not, `Erased` when the patient's key was destroyed.
+    Raises `VaultError` when it has not or the value was damaged, `Erased` when the patient's key was destroyed; in a
+    session that only shows, a value that does not open is `UNREADABLE`, so that one damaged row hides no other.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,7 +39,14 @@ class Sealed:
         stored = getattr(row, self.column)
         if stored is None:
             return None
-        return open_bytes(_session(row), row.patient_id, self._place(row), stored).decode()
+        session = _session(row)
+        try:
+            return open_bytes(session, row.patient_id, self._place(row), stored).decode()
+        except VaultError:
+            if "damaged" not in session.info:
+                raise
+            session.info["damaged"].add(self._place(row))
+            return UNREADABLE
 
     def __set__(self, row: Any, value: str | None) -> None:
         sealed = None
@@ -55,6 +65,8 @@ class SealedFields(Sealed):
         text = super().__get__(row, owner)
         if isinstance(text, Sealed):
             return self
+        if text is UNREADABLE:
+            return {"record": UNREADABLE}
         return {} if text is None else json.loads(text)
 
     def __set__(self, row: Any, value: Any) -> None:
@@ -96,7 +108,10 @@ def open_bytes(session: Session, patient_id: UUID, at: str, sealed: bytes) -> by
 
 
 def learn_keys(session: Session, patient_ids: Iterable[UUID]) -> None:
-    """Bring the data keys of these patients to hand with one query. Raises `Erased` for a destroyed one."""
+    """Bring the data keys of these patients to hand with one query. Raises `Erased` for a destroyed one.
+
+    A session that only shows goes on: what such a key sealed is then `UNREADABLE`.
+    """
     from db.records import PatientKey  # the model uses this module for its own columns
 
     vault = vault_of(session)
@@ -104,10 +119,15 @@ def learn_keys(session: Session, patient_ids: Iterable[UUID]) -> None:
     if not wanted:
         return
     rows = session.execute(select(PatientKey.patient_id, PatientKey.wrapped).where(PatientKey.patient_id.in_(wanted)))
+    shows = "damaged" in session.info
     for patient_id, wrapped in rows:
-        vault.learn(patient_id, wrapped)
+        try:
+            vault.learn(patient_id, wrapped)
+        except VaultError:
+            if not shows:
+                raise
         wanted.discard(patient_id)
-    if wanted:
+    if wanted and not shows:
         raise Erased(f"the data key of patient {min(wanted)} does not exist: the patient was erased")
 
 

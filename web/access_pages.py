@@ -112,7 +112,7 @@ def _access(
     request: Request, patient_id: UUID, code: Filled | None = None, prefers: Filled | None = None, status: int = 200
 ) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         patient = patients.get(session, patient_id)
         access = access_of(session, clinic, patient, Say(clinic, clinic.clock.now()))
         name, first_name = full_name(patient), patient.preferred_name or patient.given_name or ""

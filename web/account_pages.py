@@ -114,7 +114,7 @@ def end_session(request: Request, session_id: UUID) -> Response:
     """End one of one's own sessions in another browser; another person's is not found."""
     EmptyForm.read(request)
     me, door = me_of(request), door_of(request)
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         hers = {row.id for row, _, _ in stored.list_sessions(session, door.now(), staff_id=me.staff_id)}
     if session_id not in hers:
         return page(request, "not_found.html", 404)
@@ -130,7 +130,7 @@ def _account(
     codes: Filled | None = None,
 ) -> Response:
     clinic, door = clinic_of(request), door_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         sessions = stored.list_sessions(session, door.now(), staff_id=me.staff_id)
         codes_left = stored.count_recovery_codes(session, me.staff_id)
     return page(

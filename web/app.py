@@ -11,10 +11,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from db.vault import VaultError
 from scheduler.accounts.front_door import FrontDoor
 from scheduler.accounts.rights import Right
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError, NotFound
+from scheduler.logs import log
 from web import (
     access_pages,
     account_pages,
@@ -238,6 +240,7 @@ def make_app(clinic: Clinic, routes: Sequence[Route] = ROUTES, door: FrontDoor |
     app.add_exception_handler(NotAllowed, _answer_not_allowed)
     app.add_exception_handler(NotEncrypted, _answer_not_encrypted)
     app.add_exception_handler(AftercareError, _answer_refused)
+    app.add_exception_handler(VaultError, _answer_unreadable)
     for route in routes:
         if route.permission is None:
             raise PermissionMissing(f"{route.method} {route.path} does not declare who may use it")
@@ -293,6 +296,12 @@ def _answer_refused(request: Request, error: Exception) -> Response:
     typed = [request.state.form.get(name, "") for name in ("note", "reason")]
     kept = [text for text in typed if isinstance(text, str) and text.strip()]
     return refusal(request, error, local_path(back if isinstance(back, str) else ""), kept)
+
+
+def _answer_unreadable(request: Request, error: Exception) -> Response:
+    """A form or a copy rests on something sealed that does not open. Where only a part of a page does, it says so."""
+    log().error("sealed_unreadable", error=type(error).__name__, path=request.scope["route"].path)
+    return page(request, "unreadable.html", 500)
 
 
 def _answer_not_encrypted(request: Request, error: Exception) -> Response:

@@ -74,7 +74,7 @@ def approve(request: Request, key: str) -> Response:
 
     def run(tell: Progress) -> str:
         second_person.approve_protocol(clinic, me.actor, me.name, key, form.seal, form.reason, tell)
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             outlook = version_moves.look(session, clinic, key)
         return f"/protocols/{key}/move?done=approved" if outlook.plans else f"/protocols/{key}?done=approved"
 
@@ -109,12 +109,12 @@ def _show_approval(
 ) -> Response:
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         newest = shelf.list_versions(key)[-1]
         lacks = approvals.lacks_of(clinic, shelf, newest, stored.list_texts(session).get(key, {}))
     scope = approvals.scope_of(clinic, key) if not lacks else None
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         standing = standing_of(session, me.actor, scope.writers) if scope else Standing.MAY
     in_force = find_target(shelf, key)
     changes = None
@@ -144,7 +144,7 @@ def _show_text_approval(
 ) -> Response:
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         text = shelf.latest.get(text_id)
         if text is None:

@@ -50,7 +50,7 @@ def batch_page(request: Request, batch_id: UUID) -> Response:
     """How a batch stands, with sample mails beside its counts."""
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         state = import_batches.look(session, clinic, batch_id, request.query_params.get("count") == "yes")
         reads_record = me_of(request).may(Right.RECORD)
         samples = [] if state.batch.undone_at else _samples(session, clinic, state.samples, say, reads_record)
@@ -93,7 +93,7 @@ def release(request: Request, batch_id: UUID) -> Response:
 def undo_page(request: Request, batch_id: UUID) -> Response:
     """What undoing a batch would do, in numbers."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         batch = import_batches.get(session, batch_id)
         if batch.undone_at is not None:
             return go_to(f"/import/{batch_id}")

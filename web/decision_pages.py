@@ -140,7 +140,7 @@ def answer_question(request: Request, question_id: UUID) -> Response:
     form, clinic = DecisionForm.read(request), clinic_of(request)
     kind = _read_kind(form.decision)
 
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         question = stored_plans.find_question(session, question_id)
         if question is None or question.closed_at is not None:
             raise NotFound("this question has been answered meanwhile")
@@ -177,7 +177,7 @@ def undo_event(request: Request, event_id: UUID) -> Response:
     form, me = BackForm.read(request), me_of(request)
 
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         event = events.get(session, event_id)
     if not may_take_back(event.kind, event.recorded_by, me):
         raise NotAllowed

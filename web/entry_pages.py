@@ -112,7 +112,7 @@ def who(request: Request) -> Response:
         form = form.model_copy(update={"patient_id": form.pick, "new": "", "pick": ""})
     context = {**_context(request, form), **_people(request, form)}
     _note_chosen(request, context)
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         alike = treatment_entry.list_alike(session, patient_form(form)) if form.new == "yes" else []
     return fragment(request, "entry/who.html", **context, alike=_alike(request, alike), form=filled(form))
 
@@ -120,7 +120,7 @@ def who(request: Request) -> Response:
 def alike_people(request: Request) -> Response:
     """Who in the record may be the one being entered: reads only."""
     form = EntryForm.read(request)
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         alike = treatment_entry.list_alike(session, patient_form(form))
     return fragment(request, "entry/alike.html", alike=_alike(request, alike), form=filled(form))
 
@@ -191,7 +191,7 @@ def _context(request: Request, form: EntryForm) -> dict[str, Any]:
     """What the parts of the form need: the protocols to choose from, the chosen patient, the fields of the record."""
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         offered = sorted(
             {shelved.protocol.key for shelved in shelf.protocols.values()} - shelf.retired,
@@ -253,7 +253,7 @@ def _people(request: Request, form: EntryForm) -> dict[str, Any]:
     if form.patient_id or form.new == "yes" or len(typed) < 2:
         return {"hits": [], "searched": False, "more_hits": False}
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         found = stored_patients.search_patients(session, typed)
         today = Say(clinic, clinic.clock.now()).today
         hits = [person(patient, today) for patient in found[:SHOWN_HITS]]
@@ -286,7 +286,7 @@ def _alike(request: Request, alike: Sequence[Alike]) -> list[tuple[Person, Alike
         return []
     clinic = clinic_of(request)
     today = Say(clinic, clinic.clock.now()).today
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shown = [(person(patients.get(session, each.patient_id), today), each) for each in alike]
     note_view(request, "patients.searched", "patient", fields=["name"])
     return shown
@@ -318,7 +318,7 @@ def _remember(request: Request, form: EntryForm) -> None:
 
 def _remembered(request: Request, form: EntryForm) -> Mapping[str, str]:
     clinic, me = clinic_of(request), me_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         kept = accounts.read_session(session, me.session_id).remembered.get(form.protocol, {})
     return (
         {key: text for key, text in kept.items() if key != "on"} if kept.get("on") == _today(clinic).isoformat() else {}
@@ -332,7 +332,7 @@ def _today(clinic: Clinic) -> date:
 def _again(request: Request, form: EntryForm, treatment_id: UUID) -> EntryForm:
     """A form filled with an entry that was undone: of her own making, so that she mends what was wrong."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         content = stored_treatments.get_content(session, treatment_id)
         if treatment.entered_by != me_of(request).actor or not entry_undo.was_undone(session, treatment):

@@ -54,7 +54,7 @@ class ExerciseForm(FormModel):
 def exercise_page(request: Request, treatment_id: UUID) -> Response:
     """Set the present exercise: the form, as it stands now."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         plan = treatments.get_plan(session, treatments.get(session, treatment_id).id)
         stands = exercises.read_course(session, clinic, plan).stands
     form = ExerciseForm()
@@ -141,7 +141,7 @@ def _answer(event: CareEvent, say: Say) -> tuple[str, str]:
 
 def _exercise(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, Say(clinic, clinic.clock.now()))
         now = exercises.read_course(session, clinic, treatments.get_plan(session, treatment_id))

@@ -95,7 +95,7 @@ def work_out(request: Request) -> Response:
 
     def run(progress: Progress) -> str:
         at = clinic.clock.now()
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             reviews = figures.list_reviews(session, clinic)
         state.figures = WorkedOut(at, reviews, figures.list_pain(clinic, progress))
         return "/figures"
@@ -122,7 +122,7 @@ def export(request: Request) -> Response:
 def _find(request: Request) -> Found:
     """The figures: read now, or as they were last worked out where that is too much for a page."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         amount = figures.count_amount(session, clinic)
         few = amount.reviews <= COUNTED_IN_A_PAGE
         reviews: Sequence[ReviewFigure] | None = figures.list_reviews(session, clinic) if few else None

@@ -16,6 +16,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
+from db.sealed import UNREADABLE
+from db.vault import VaultError
 from scheduler.errors import InvalidInput
 
 PROOF: Final = "form_token"  # proves that our own page sent it
@@ -113,6 +115,8 @@ def filled(form: BaseModel, error: Exception | None = None, labels: Mapping[str,
             values[name] = value
         else:
             values |= {f"{prefix}{key}": text for key, text in value.items()}
+    if any(value == UNREADABLE for value in values.values()):  # sent back, it would be stored as what she is called
+        raise VaultError("a form is filled with nothing that does not open")
     return Filled(values, problems_of(error, labels or {}) if error else ())
 
 

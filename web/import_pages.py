@@ -157,7 +157,7 @@ def columns(request: Request) -> Response:
     clinic, key = clinic_of(request), request.query_params.get("protocol", "")
     heads: list[str] = list(PATIENT_COLUMNS)
     if key:
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             protocol = clinic.library.shelf(session).for_new_treatment(key).protocol
         heads += [*TREATMENT_COLUMNS, *(f"{FIELD}{field.key}" for field in protocol.fields)]
     return download(csv_bytes(heads, []), "text/csv; charset=utf-8", f"import-{key or 'patients'}.csv")
@@ -192,7 +192,7 @@ def _look(
 
 def _page(request: Request, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         waiting = count_waiting_by_batch(session)
         shelf = clinic.library.shelf(session)
     batches = imports.list_batches(clinic)

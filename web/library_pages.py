@@ -68,7 +68,7 @@ def protocols_page(request: Request) -> Response:
     """All protocols: how each stands, how many plans run on it, what it lacks."""
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         counts, values = stored.count_running_plans(session), stored.list_texts(session)
         keys = sorted({shelved.protocol.key for shelved in shelf.protocols.values()})
@@ -97,7 +97,7 @@ def show_protocol(request: Request, key: str, form: Filled | None = None, status
     """The page of a protocol; `form` with what was typed and is wrong."""
     clinic, query = clinic_of(request), request.query_params
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         versions = shelf.list_versions(key)
         shown = find_version(versions, query.get("version")) or versions[-1]
@@ -134,7 +134,7 @@ def show_protocol(request: Request, key: str, form: Filled | None = None, status
 def give_values(request: Request, key: str) -> Response:
     """Fill in the words that only the clinic can say; what was left as it was is not written again."""
     form, clinic, me = ValueForm.read(request), clinic_of(request), me_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         labels = {f"value.{text.key}": text_label(text) for text in shelf.list_versions(key)[-1].protocol.texts}
         known = stored.list_texts(session).get(key, {})

@@ -53,7 +53,7 @@ def find(request: Request) -> Response:
     form, clinic = LotForm.read(request), clinic_of(request)
     say = Say(clinic, clinic.clock.now())
     try:
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             report = lots.search(session, clinic, form.lot)
             held = [_show(line, say) for line in report.held]
             once = [_show(line, say) for line in report.once]
@@ -77,7 +77,7 @@ def find(request: Request) -> Response:
 def export(request: Request) -> Response:
     """The same list as a CSV file."""
     form, clinic = LotForm.read(request), clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         report = lots.search(session, clinic, form.lot)
         content = lots.export(report)
     lots.note(clinic, me_of(request).actor, report, exported=True)

@@ -53,7 +53,7 @@ def move_page(request: Request, key: str) -> Response:
     """The plans on earlier versions, and what moving each would do to its messages."""
     clinic, after = clinic_of(request), request.query_params.get("after")
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         outlook = version_moves.look(session, clinic, key)
         found = version_moves.preview(session, clinic, key, _read_id(after) if after else None) if outlook.plans else []

@@ -117,7 +117,7 @@ class NoteForm(FormModel):
 def list_page(request: Request) -> Response:
     """The patients changed last."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         found = stored.list_patients(session, SHOWN)
         today = Say(clinic, clinic.clock.now()).today
         rows = [person(patient, today) for patient in found]
@@ -132,7 +132,7 @@ def find(request: Request) -> Response:
     typed = form.q.strip()
     if not typed:
         return go_to("/patients")
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         today = Say(clinic, clinic.clock.now()).today
         rows = [person(patient, today) for patient in stored.search_patients(session, typed)]
     note_view(request, "patients.searched", "patient", fields=["name"])
@@ -196,7 +196,7 @@ def stop(request: Request, patient_id: UUID) -> Response:
 def permit(request: Request, patient_id: UUID) -> Response:
     """Permit messages again; what was stopped for a reason that the desk does not know, a clinician permits."""
     form, clinic, me = StopForm.read(request), clinic_of(request), me_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         in_force = stored.find_stop(session, patients.get(session, patient_id).id)
     if in_force is not None and not _may_permit(in_force, me):
         raise NotAllowed
@@ -225,7 +225,7 @@ def add_contact(request: Request, patient_id: UUID) -> Response:
 def _patient(request: Request, patient_id: UUID, template: str = "patient/patient.html") -> Response:
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         patient = patients.get(session, patient_id)
         line = read_timeline(session, clinic, patient)
         context = {
@@ -345,7 +345,7 @@ def _edit_form(patient: Patient) -> EditForm:
 
 def _edit(request: Request, patient_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic: Clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         patient = patients.get(session, patient_id)
         name = full_name(patient)
         address = stored.find_address_state(session, patient).value

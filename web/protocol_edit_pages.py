@@ -211,7 +211,7 @@ def _shown(finding: Finding) -> tuple[int, str]:
 
 
 def _newest(clinic: Clinic, key: str) -> tuple[Shelf, ShelvedProtocol]:
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
     return shelf, shelf.list_versions(key)[-1]
 

@@ -40,7 +40,7 @@ class Pulse:
 
 def read_pulse(clinic: Clinic) -> Pulse:
     """The service as it is now, in words; times are the clinic's."""
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         vitals = feel_pulse(session, clinic)
     return in_words(vitals, clinic.settings.clinic_time_zone)
 

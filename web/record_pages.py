@@ -68,7 +68,7 @@ def save_record(request: Request, treatment_id: UUID) -> Response:
 
 def _labels(request: Request, treatment_id: UUID) -> dict[str, str]:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         protocol = signing.protocol_of(session, clinic, treatments.get(session, treatment_id))
     labels = {f"field.{field.key}": field.label for field in protocol.fields}
     return {**labels, "clinician": "Clinician", "reason": "Reason"}
@@ -77,7 +77,7 @@ def _labels(request: Request, treatment_id: UUID) -> dict[str, str]:
 def _record(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         protocol = signing.protocol_of(session, clinic, treatment)
         versions = signing.list_signed_versions(session, treatment_id)

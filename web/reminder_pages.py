@@ -96,7 +96,7 @@ def reminder_page(request: Request, reminder_id: UUID) -> Response:
     """One reminder: how it stands, its tries, its text."""
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         row, plan, patient = _find(session, reminder_id)
         title = title_of_row(clinic.library.shelf(session), plan, row, patient.language)
         attempts = sends.list_attempts(session, row.id)
@@ -141,7 +141,7 @@ def copy_page(request: Request, reminder_id: UUID, attempt: int) -> Response:
     """The exact copy of one try, and the mail server's answer."""
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         row, _, patient = _find(session, reminder_id)
         found = next((tried for tried in sends.list_attempts(session, reminder_id) if tried.number == attempt), None)
         if found is None:
@@ -169,7 +169,7 @@ def reminder_html(request: Request, reminder_id: UUID) -> Response:
     """The HTML part of a reminder's mail in a frame of its own: of the copy that left, or as it would read now."""
     clinic = clinic_of(request)
     wanted = request.query_params.get("attempt", "")
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         row, _, _ = _find(session, reminder_id)
         attempts = [tried.number for tried in sends.list_attempts(session, reminder_id)]
     number: int | None = None
@@ -189,7 +189,7 @@ def reminder_html(request: Request, reminder_id: UUID) -> Response:
 def _preview(clinic: Clinic, reminder_id: UUID, attempt: int | None) -> Mapping[str, Any]:
     """How a reminder's mail reads: the copy of a try, or what would be written now; or why it cannot be."""
     if attempt is not None:
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             content = marks.read_copy(session, attempt)
         if content is not None:
             return {"preview": preview_of_bytes(content), "is_copy": True}
@@ -213,7 +213,7 @@ def _board(request: Request, show: str, reason: str, typed: str, after: str | No
     reasons = {why} if why else set()
     if why is Reason.OTHER and not reads_record:
         reasons.add(Reason.UNSAFE)  # the desk reads the same of both
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         hers = [patient.id for patient in stored_patients.search_patients(session, typed)] if typed else None
         wanted = BoardFilter(
             since=None if tab.any_time or typed else since,

@@ -103,7 +103,7 @@ def book(request: Request, treatment_id: UUID) -> Response:
 def outcome_page(request: Request, treatment_id: UUID, review: str) -> Response:
     """Write down a review: the form."""
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         plan = treatments.get_plan(session, treatments.get(session, treatment_id).id)
         row = next((row for row in stored_plans.list_reviews(session, [plan.id]) if row.key == review), None)
     zone = clinic.settings.clinic_time_zone
@@ -154,7 +154,7 @@ def release(request: Request, treatment_id: UUID) -> Response:
 def _book(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, say)
         rows = stored_plans.list_reviews(session, [treatments.get_plan(session, treatment_id).id])
@@ -172,7 +172,7 @@ def _book(request: Request, treatment_id: UUID, form: Filled, status: int = 200)
 
 def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         say = Say(clinic, clinic.clock.now())
         head = head_of(session, treatment, clinic, say)
@@ -205,7 +205,7 @@ def _outcome(request: Request, treatment_id: UUID, review: str, form: Filled, st
 
 def _release(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, Say(clinic, clinic.clock.now()))
     return about(request, "treatment/release.html", status, head, form=form)
@@ -213,7 +213,7 @@ def _release(request: Request, treatment_id: UUID, form: Filled, status: int = 2
 
 def _next(request: Request, treatment_id: UUID, review: str) -> str | None:
     """The review after this one that has not taken place."""
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         rows = stored_plans.list_reviews(session, [treatments.get_plan(session, treatment_id).id])
     place = next((row.place for row in rows if row.key == review), 0)
     later = [row for row in rows if row.place > place and row.status is not ReviewStatus.COMPLETED]

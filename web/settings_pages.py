@@ -63,7 +63,7 @@ def settings_page(request: Request) -> Response:
     """Everything about how this service is set up, and whether it is well."""
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         found = examine(session, clinic)
     return page(
         request,

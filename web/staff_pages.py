@@ -117,7 +117,7 @@ def _read_roles(words: tuple[str, ...]) -> list[Role]:
 
 
 def _find(request: Request, staff_id: UUID) -> Member:
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         row = stored.find_member(session, staff_id)
         if row is None:
             raise NotFound(f"there is no member of staff {staff_id}")
@@ -132,7 +132,7 @@ def _standing(member: Member) -> tuple[str, str]:
 
 def _list(request: Request, form: Filled, status: int = 200) -> Response:
     clinic, me = clinic_of(request), me_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         members = [staff.member_of(row) for row in stored.list_members(session)]
         last = stored.list_last_sign_ins(session)
     rows: list[dict[str, Any]] = [
@@ -150,7 +150,7 @@ def _list(request: Request, form: Filled, status: int = 200) -> Response:
 
 def _member(request: Request, member: Member, form: Filled | None = None, status: int = 200) -> Response:
     clinic, me = clinic_of(request), me_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         sessions = stored.list_sessions(session, door_of(request).now(), staff_id=member.id)
         last = stored.list_last_sign_ins(session).get(member.id)
     return page(

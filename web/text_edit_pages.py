@@ -197,5 +197,5 @@ def _show_new(request: Request, form: NewForm, error: Exception | None = None, s
 
 
 def _shelf(clinic: Clinic) -> Shelf:
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         return clinic.library.shelf(session)

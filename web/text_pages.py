@@ -76,7 +76,7 @@ def texts_page(request: Request) -> Response:
     """All texts: what they are called, how each language and level stands, which protocols send them."""
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
     sources = {text_id: text.source for text_id, text in shelf.latest.items()}
     lines = []
@@ -109,7 +109,7 @@ def text_page(request: Request, key: str) -> Response:
     """One text in one language and level: as it is read, how it stands, its versions."""
     clinic, query = clinic_of(request), request.query_params
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         text_id = _chosen(clinic, shelf, key, query.get("language"), query.get("level"))
         history = versions_of(shelf, text_id)
@@ -143,7 +143,7 @@ def text_page(request: Request, key: str) -> Response:
 def text_html(request: Request, key: str, language: str, level: str) -> Response:
     """The HTML part of a text, made anew: with sample values, in a protocol's mail, or with those of a patient."""
     clinic, query = clinic_of(request), request.query_params
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         text_id = _chosen(clinic, shelf, key, language, level)
         history = versions_of(shelf, text_id)

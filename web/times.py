@@ -103,7 +103,7 @@ class Say:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        with self._clinic.store.read() as session:
+        with self._clinic.store.show() as session:
             return {actor_name(member.login): member.name for member in list_members(session)} | {
                 "service": "the service",
                 "nobody": "nobody",

@@ -116,7 +116,7 @@ def _read(request: Request) -> dict[str, Any]:
     clinic, me = clinic_of(request), me_of(request)
     asked = next((kind for kind in LineKind if kind.value == request.query_params.get("show")), None)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         found = read_worklist(session, clinic, asked)
         done = read_done(session, clinic)
         steps = first_days.list_open_steps(session, clinic) if me.may(Right.STOP_SENDING) and asked is None else []

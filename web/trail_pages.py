@@ -63,7 +63,7 @@ def trail_page(request: Request) -> Response:
         wanted = _filter(clinic, form)
     except InvalidInput as wrong:
         return _page(request, form, [], None, 422, wrong)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         events = list_trail(session, wanted, before, PAGE + 1)
     note_view(request, "trail.viewed", patient_id=wanted.patient_id)
     next_before = events[PAGE - 1].number if len(events) > PAGE else None
@@ -78,7 +78,7 @@ def verify(request: Request) -> Response:
 
     def run(progress: Progress) -> str:
         at = clinic.clock.now()
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             events, findings = audit.verify(session, clinic.settings.anchors_file, progress)
         state.chain = ChainState(at, events, tuple(findings))
         return "/audit"
@@ -103,7 +103,7 @@ def _file(clinic: Clinic, wanted: TrailFilter) -> Iterator[bytes]:
     yield csv_text(COLUMNS, []).encode("utf-8-sig")
     before: int | None = None
     while True:
-        with clinic.store.read() as session:
+        with clinic.store.show() as session:
             events = list_trail(session, wanted, before, EXPORTED_AT_ONCE)
         yield csv_text((), [_cells(event) for event in events]).encode()
         if len(events) < EXPORTED_AT_ONCE:
@@ -127,7 +127,7 @@ def _page(
 ) -> Response:
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         actors = sorted(((actor, say.who(actor)) for actor in list_actors(session)), key=lambda pair: pair[1].lower())
         count = audit.count_events(session)
     kept = {name: value for name, value in form.model_dump().items() if value}

@@ -74,7 +74,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
     """The treatment with its plan."""
     clinic, me = clinic_of(request), me_of(request)
     say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         patient = patients.get(session, treatment.patient_id)
         plan = treatments.get_plan(session, treatment_id)
@@ -124,7 +124,7 @@ def treatment_page(request: Request, treatment_id: UUID) -> Response:
 
 def move_page(request: Request, treatment_id: UUID) -> Response:
     """Correct the date: the form."""
-    with clinic_of(request).store.read() as session:
+    with clinic_of(request).store.show() as session:
         local = stored.get_content(session, treatments.get(session, treatment_id).id).treated_local
     return _move(request, treatment_id, filled(MoveForm(date=local[:10], time=local[11:16])), None)
 
@@ -139,7 +139,7 @@ def move(request: Request, treatment_id: UUID) -> Response:
         if form.sure != "yes":
             say = Say(clinic, clinic.clock.now(), me.may(Right.RECORD))
             moved = treatments.preview_move(clinic, treatment_id, at)
-            with clinic.store.read() as session:
+            with clinic.store.show() as session:
                 changes = plan_words.changes(session, clinic, moved)
             return _move(request, treatment_id, filled(form), [say.discreet(line) for line in changes])
         treatments.move(clinic, me.actor, treatment_id, at, reason=form.reason)
@@ -274,7 +274,7 @@ def _phases(protocol: Protocol, course: Course, say: Say) -> dict[str, Any] | No
 
 def _move(request: Request, treatment_id: UUID, form: Filled, changes: list[str] | None, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         head = head_of(session, treatments.get(session, treatment_id), clinic, Say(clinic, clinic.clock.now()))
     return about(request, "treatment/move.html", status, head, form=form, changes=changes)
 
@@ -284,7 +284,7 @@ def _reassign(
 ) -> Response:
     clinic = clinic_of(request)
     say = Say(clinic, clinic.clock.now())
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, say)
         found = stored_patients.search_patients(session, form.find) if len(form.find.strip()) > 1 else []
@@ -301,7 +301,7 @@ def _reassign(
 
 def _cancel(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
     clinic = clinic_of(request)
-    with clinic.store.read() as session:
+    with clinic.store.show() as session:
         treatment = treatments.get(session, treatment_id)
         head = head_of(session, treatment, clinic, Say(clinic, clinic.clock.now()))
         patient = patients.get(session, treatment.patient_id)
