@@ -6,7 +6,7 @@ PY := .venv/bin/python
 PARALLEL ?= 2
 INSTANCES ?= 5x10000x10
 
-.PHONY: help install install-dev run demo test crash soak races scan bench check format coverage screens instances
+.PHONY: help install install-dev run demo test whole crash soak races scan bench check format coverage screens instances
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -24,7 +24,10 @@ run: install ## Start the service (settings: docs/settings.md)
 demo: install ## Play a sample clinic with time running fast
 	@exec $(PY) service.py demo
 
-test: check ## Check, then run the whole test-suite
+test: check ## Check, then run the tests; of long sweeps a part, another one each time
+	$(PY) -m pytest -n $(PARALLEL) --sample
+
+whole: check ## Check, then run every test with all its cases: before a release, and after a change to what a sweep looks at
 	$(PY) -m pytest -n $(PARALLEL)
 
 crash: install-dev ## Kill the service a thousand times on both databases and print what came of it (AFTERCARE_KILLS=N)

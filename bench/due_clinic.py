@@ -1,9 +1,9 @@
 """A clinic in which so many messages are due at this moment, over any number of others, and what became of them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 
 from bench.filled_clinic import fill, open_empty
 from db.follow_up import CarePlan, Reminder, Worker
@@ -86,6 +86,32 @@ def bring_due(clinic: Clinic, count: int) -> int:
         # Its process has only just ended: a clinic that lay still for days asks a person before anything leaves.
         connection.execute(update(Worker).values(heartbeat_at=now, stopped_at=now))
     return done.rowcount
+
+
+def spread(clinic: Clinic, first_in: timedelta, over: timedelta) -> int:
+    """Let what is due now be due evenly over a while that begins so much later; how many there are."""
+    begin = SystemClock().now() + first_in
+    with clinic.store.engine.execution_options(writes=True).begin() as connection:
+        due = list(connection.scalars(select(Reminder.id).where(is_due(SystemClock().now()))))
+        for number, reminder_id in enumerate(due):
+            at = begin + over * number / len(due)
+            connection.execute(update(Reminder).where(Reminder.id == reminder_id).values(ready_at=at))
+    return len(due)
+
+
+def lateness(clinic: Clinic) -> list[float]:
+    """Seconds from when each message of the last hour was due until the server had taken it, by the record."""
+    with clinic.store.read() as session:
+        since = SystemClock().now() - timedelta(hours=1)
+        query = select(Reminder.ready_at, Reminder.sent_at).where(
+            Reminder.state == ReminderState.SENT, Reminder.sent_at >= since
+        )
+        return [(sent_at - ready_at).total_seconds() for ready_at, sent_at in session.execute(query) if sent_at]
+
+
+def is_due(now: datetime) -> ColumnElement[bool]:
+    """Whether a message waits and its time has come."""
+    return and_(Reminder.state == ReminderState.SCHEDULED, Reminder.ready_at <= now)
 
 
 def count_sent(clinic: Clinic) -> int:

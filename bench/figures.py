@@ -1,4 +1,5 @@
-"""Our figures beside speed: finding what is due, planning, start to ready, idle CPU, memory over a large record.
+"""Our figures beside speed: finding what is due, planning, start to ready, idle CPU, lateness, memory
+over a large record.
 
     python -m bench.figures [--idle 60] [--stored 10000 1000000] [--large]
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.due_clinic import SETTINGS, count_sent, make_clinic, settings
+from bench.due_clinic import SETTINGS, count_sent, lateness, make_clinic, settings, spread
 from bench.filled_clinic import PROTOCOL, open_empty
 from bench.many_reminders import grow, time_claim
 from bench.ours import CONNECTIONS, command, ready_to_send
@@ -39,8 +40,12 @@ BASE = 500  # patients whose reminders are repeated
 LARGE_DUE = 10_000
 LARGE_STORED = 1_000_000
 PLANS = 30
+LATE = 1_000
+LATE_FROM = 15.0  # seconds until the first of them is due: the service has long been ready
+LATE_REST = 30.0  # seconds it is given beyond that minute
 STARTS = 3
-SETTLED_SECONDS = 5.0  # after `ready`, before idling counts
+SETTLED_SECONDS = 5.0  # after the last message was taken, until it is recorded
+IDLE_FROM_SECONDS = 30.0  # after `ready`: what a start looks at and plans again is over
 READY_SECONDS = 60.0
 
 
@@ -62,6 +67,8 @@ def main() -> None:
             made.add_row(f"planning a treatment, {name}", f"{median:.0f} ms, most {most:.0f}")
         for row in service_rows(folder / "service", wanted.idle):
             made.add_row(*row)
+        for name, url in (("SQLite", None), ("PostgreSQL", server.create("late"))):
+            made.add_row(f"lateness, {LATE:,} due in a minute, {name}", late_cell(folder / f"late-{name}", url))
         if wanted.large:
             made.add_row(*memory_row(folder / "large"))
         console.print(made)
@@ -123,12 +130,37 @@ def service_rows(folder: Path, idle: float) -> Iterator[tuple[str, str]]:
             took.append(seconds)
     yield f"start to ready, median of {STARTS}", f"{statistics.median(took):.2f} s, most {max(took):.2f}"
     with running(environ, folder) as (pid, _):
-        time.sleep(SETTLED_SECONDS)
+        time.sleep(IDLE_FROM_SECONDS)
         before, began = tree_cpu(pid), time.perf_counter()
         time.sleep(idle)
         used = (tree_cpu(pid) - before) / (time.perf_counter() - began)
         yield f"idle CPU over {idle:.0f} s", f"{used:.2%}"
         yield "idle memory, highest", f"{tree_memory(pid):.0f} MiB"
+
+
+def late_cell(folder: Path, url: str | None) -> str:
+    """How late the running service is with so many due one after the other within a minute."""
+    clinic = make_clinic(folder, LATE, url)
+    clinic.store.engine.dispose()
+    with Sink() as sink:
+        environ = settings(folder, sink.port, CONNECTIONS, url)
+        environ |= {"AFTERCARE_LISTEN": "127.0.0.1:0", "AFTERCARE_LOG_LEVEL": "info"}
+        ready_to_send(environ, LATE)
+        clinic = open_clinic(load_settings(environ))
+        there = spread(clinic, timedelta(seconds=LATE_FROM), timedelta(minutes=1))
+        arrived = 0
+        with running(environ, folder):
+            end = time.perf_counter() + LATE_FROM + 60 + LATE_REST
+            while time.perf_counter() < end and arrived < there:
+                time.sleep(0.5)
+                arrived = sink.count()
+            time.sleep(SETTLED_SECONDS)  # until the last of them is recorded
+        late = sorted(lateness(clinic))
+        clinic.store.engine.dispose()
+    if not there == LATE == len(late) == arrived:
+        return f"NOT WHOLE: {there} due, {arrived} arrived, {len(late)} recorded"
+    cuts = statistics.quantiles(late, n=100)
+    return f"median {cuts[49]:.2f} s, p99 {cuts[98]:.2f} s, most {late[-1]:.2f} s"
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 from sqlalchemy import MetaData, func, make_url, select
@@ -95,7 +96,7 @@ def restore(
             found = unpack(path, ring, folder, stage("reading and proving it"))
             _make_safe(settings, clock, open_clinic, found, ring, actor, folder)
             kill_points.reach("in_restore")
-            stamp = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+            stamp = _stamp(settings, now)
             aside = [*_put_keys(settings, ring, stamp), *_put_anchors(settings, found, stamp)]
             kill_points.reach("in_restore")
             if _sqlite_path(settings) is not None:
@@ -136,6 +137,15 @@ def _make_safe(
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         clinic.store.engine.dispose()
+
+
+def _stamp(settings: Settings, now: datetime) -> str:
+    """What the files put aside are named by: the second, with a number where a restore of that second took it."""
+    files = settings.keys_file, settings.anchors_file, _sqlite_path(settings)
+    places = {file.parent for file in files if file is not None}
+    first = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    names = (first if number == 1 else f"{first}-{number}" for number in count(1))
+    return next(name for name in names if not any([*place.glob(f"*.before-restore-{name}*")] for place in places))
 
 
 def _put_keys(settings: Settings, ring: KeyRing, stamp: str) -> list[Path]:

@@ -35,6 +35,7 @@ from scheduler.clock import FastClock
 from tests.clinic import Desk, open_desk
 from tests.live import NO_CHROMIUM, find_chromium, launch
 from tests.postgres import PostgresServer
+from tests.sampling import MARKS, choose
 from tests.starter import ROOT, Starter
 
 START = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -50,12 +51,29 @@ settings.register_profile(
 settings.load_profile("aftercare")
 
 
-def pytest_configure() -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--sample`, which `make test` runs with."""
+    parser.addoption(
+        "--sample", action="store_true", help="of long sweeps only a part, by the run's seed: see sampling"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what this run does not take of the long sweeps."""
+    if config.getoption("--sample"):
+        left_out = choose(items, config.getoption("randomly_seed", 0))
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let nothing that is no part of a test take its time: compiling our sources at each start, waiting for a disk.
 
     Where the environment forbids bytecode, the programs that tests start keep theirs beside the packages. Databases
     lie in memory where there is room: all that is proven of a kill is proven of a process, never of a lost disk.
     """
+    for mark in MARKS:
+        config.addinivalue_line("markers", mark)
     if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
         os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".venv" / "bytecode")
     if "TMPDIR" not in os.environ and _has_room(MEMORY):

@@ -18,6 +18,8 @@ from db.staff import AuditEvent
 from db.types import new_id
 from scheduler.clock import FastClock
 
+pytestmark = pytest.mark.both
+
 PATIENT = UUID(int=5)
 
 

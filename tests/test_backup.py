@@ -141,6 +141,17 @@ def test_a_new_machine_gets_the_stop_journal_of_the_backup(
     assert _stopped(settings, clock) == {stopped: StopReason.OPTED_OUT}
 
 
+def test_it_is_put_back_again_within_the_same_second_and_what_was_there_is_kept_each_time(
+    worked: Desk, keyring: KeyRing, clock: FastClock, sqlite_url: str
+) -> None:
+    made = make(worked)
+    settings = at(sqlite_url, worked)
+    kept = [path for _ in range(3) for path in put_back(settings, made.path, keyring, clock).kept_aside]
+    assert len(set(kept)) == len(kept)
+    assert len([path for path in kept if path.name.startswith("aftercare.db")]) == 3
+    assert all(path.exists() for path in kept)
+
+
 def _stopped(settings: Settings, clock: Clock) -> dict[UUID, StopReason]:
     clinic = open_clinic(settings, clock)
     with clinic.store.read() as session:
@@ -288,7 +299,9 @@ def test_a_kill_while_a_backup_is_put_back_leaves_the_old_or_the_new_record_whol
     assert (crashed.returncode, marker.exists()) == (-signal.SIGKILL, True), crashed.stderr
     assert _look(env) == ((2, GateState.CLOSED) if nth == 3 else (3, GateState.OPEN))
     again = quick_command(env, *words)
-    assert (again.returncode, "Nothing is sent" in again.stdout or "nothing is sent" in again.stdout) == (0, True)
+    assert (again.returncode, "Nothing is sent" in again.stdout or "nothing is sent" in again.stdout) == (0, True), (
+        again
+    )
     assert _look(env) == (2, GateState.CLOSED)
 
 

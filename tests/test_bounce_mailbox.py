@@ -127,6 +127,7 @@ async def test_a_refused_login_tells_the_step_and_no_secret(sqlite_desk: Desk, p
             await take_in(desk)
 
 
+@pytest.mark.sweep(0.4)
 @pytest.mark.parametrize("fault", ["close", "half", "garbage", "silent", "drip", "huge", "no"])
 async def test_whatever_goes_wrong_ends_in_time_and_the_next_look_goes_on(
     sqlite_desk: Desk, monkeypatch: pytest.MonkeyPatch, fault: Fault

@@ -22,6 +22,8 @@ from scheduler import gate_keeper, patients, treatments
 from tests.clinic import STAFF, Desk
 from tests.people import AMINA, BEATRIX, CAST, DANUTA
 
+pytestmark = pytest.mark.both
+
 WAITING_FOR_A_LOCK = text(
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 )

@@ -19,6 +19,8 @@ from scheduler.sender import Sender
 from tests.process import environment, fill, open_folder
 from tests.smtp_server import SmtpServer
 
+pytestmark = pytest.mark.both
+
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 DAY, TEN_YEARS = timedelta(days=1), timedelta(days=3652)
 SEVERAL = 3

@@ -75,6 +75,7 @@ def without_date(content: bytes) -> list[bytes]:
     return [line for line in lines if not line.startswith(b"Date: ")]
 
 
+@pytest.mark.long
 def test_what_the_program_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     env = environment(tmp_path)
     (tmp_path / "protocols").mkdir()
@@ -111,6 +112,7 @@ def test_a_start_imports_what_it_needs(tmp_path: Path, words: Sequence[str], wit
     assert "scheduler.clinic" in imported
 
 
+@pytest.mark.long
 def test_a_terminal_is_asked_and_a_no_changes_nothing(env: dict[str, str]) -> None:
     row = reminder(env)
     move = ("treatment", "move", row["treatment_id"], "--at", "2026-01-05T10:00")

@@ -141,6 +141,7 @@ def test_a_complication_pauses_the_plan_while_visit_reminders_go_on(shown: Shown
     assert "1 April: plan week: not sent: " in shown.stories["Clara"]
 
 
+@pytest.mark.long
 def test_she_who_stopped_gets_nothing_more(shown: Shown) -> None:
     assert shown.mails("Esther") == [
         ("5 March 17:00", "After your visit"),
@@ -182,6 +183,7 @@ def test_every_message_left_once_and_every_mail_is_in_the_folder(shown: Shown) -
     )
 
 
+@pytest.mark.long
 def test_neither_the_machines_zone_nor_the_real_clinics_settings_change_anything(shown: Shown, tmp_path: Path) -> None:
     real = tmp_path / "real clinic"
     elsewhere = played(

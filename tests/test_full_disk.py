@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, event
 
 from db import reminders
@@ -32,6 +33,7 @@ def sent(clinic: Clinic) -> int:
         return reminders.count_by_state(session)[ReminderState.SENT]
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_up_stops_before_the_hand_over_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     with smtp_process(tmp_path, "--delay", "0.4") as (port, ledger):
         env = environment(tmp_path, port, AFTERCARE_SMTP_CONNECTIONS="1")
@@ -56,6 +58,7 @@ def test_a_disk_that_fills_up_stops_before_the_hand_over_and_nothing_is_lost_or_
         clinic.store.engine.dispose()
 
 
+@pytest.mark.long
 async def test_a_database_that_turns_read_only_lets_nothing_leave_until_it_can_be_written(tmp_path: Path) -> None:
     now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     async with SmtpServer() as server:

@@ -187,6 +187,7 @@ def test_a_kill_in_the_middle_of_the_write_leaves_nothing(tmp_path: Path) -> Non
     assert quick_command(env, "audit", "verify").returncode == 0
 
 
+@pytest.mark.long
 def test_two_thousand_rows_are_written_whole(sqlite_desk: Desk, tmp_path: Path) -> None:
     path = tmp_path / "many.csv"
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -83,6 +83,7 @@ def changes(name: str) -> list[tuple[datetime, timedelta, timedelta]]:
     return found
 
 
+@pytest.mark.long
 def test_every_change_of_every_zone_keeps_the_wall_time_and_one_instant_a_day() -> None:
     wrong: list[tuple[object, ...]] = []
     seen = 0

@@ -4,11 +4,15 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from db.states import StopReason
 from scheduler import gate_keeper, patients
 from tests.smtp_script import Act
 from tests.smtp_server import SmtpServer
 from tests.test_sender import NOW, clinic_for, rows_of, send, stands
+
+pytestmark = pytest.mark.both
 
 
 async def test_a_stop_takes_back_the_envelope_that_went_ahead(database_url: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import event
 
 from scheduler.clock import SystemClock
@@ -32,6 +33,7 @@ async def test_a_blocked_loop_is_measured() -> None:
     assert found == 300
 
 
+@pytest.mark.long
 async def test_slow_queries_block_neither_sending_nor_pages(tmp_path: Path) -> None:
     async with SmtpServer() as server:
         env = environment(tmp_path, server.port)

@@ -16,6 +16,8 @@ from scheduler.recovery import sweep
 from tests.clinic import Desk
 from tests.people import AMINA, BEATRIX
 
+pytestmark = pytest.mark.both
+
 DAILY = """\
 key = "daily"
 version = 1

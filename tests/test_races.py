@@ -2,8 +2,12 @@
 
 import os
 
+import pytest
+
 from tests import races
 from tests.clinic import Desk
+
+pytestmark = pytest.mark.both
 
 COUNT = int(os.environ.get("AFTERCARE_RACES", "25"))  # on each database
 

@@ -94,6 +94,7 @@ def test_a_kill_in_the_middle_leaves_the_old_place_whole_and_the_new_one_empty(
     assert quick_command(env, "move-record", "--to", target, "--yes").returncode == 0
 
 
+@pytest.mark.long
 def test_nothing_is_moved_into_a_place_that_is_not_empty_or_beside_a_running_service(
     env: dict[str, str], target: str, postgres_url: str
 ) -> None:

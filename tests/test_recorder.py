@@ -5,12 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import uuid4
 
+import pytest
+
 from db.marks import Mark
 from db.states import AttemptOutcome
 from scheduler.outcomes import Ended
 from scheduler.recorder import Recorder
 from tests.clinic import Desk
 from tests.people import AMINA, BEATRIX
+
+pytestmark = pytest.mark.both
 
 
 async def test_one_that_cannot_be_written_keeps_nobody_waiting(desk: Desk) -> None:

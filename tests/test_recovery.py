@@ -15,6 +15,8 @@ from scheduler.recovery import Recovered
 from tests.clinic import Desk
 from tests.people import AMINA, BEATRIX, CAST
 
+pytestmark = pytest.mark.both
+
 
 @pytest.fixture
 def patient_id(desk: Desk) -> UUID:

@@ -117,6 +117,7 @@ def stored_bytes(desk: Desk) -> bytes:
         return dumped
 
 
+@pytest.mark.long
 def test_the_stored_record_tells_nobody(desk: Desk) -> None:
     people = busy_day(desk)
     assert len(people) == 10
@@ -190,6 +191,7 @@ def patient_of(desk: Desk, person: Person) -> UUID:
         return found.id
 
 
+@pytest.mark.long
 def test_files_beside_the_record_are_the_owners_alone_or_hold_nothing(desk: Desk) -> None:
     people = busy_day(desk)
     var = desk.clinic.settings.data_dir

@@ -94,6 +94,7 @@ def stands(row: Reminder) -> tuple[str, str | None, int]:
     return (row.state.value, row.reason.value if row.reason else None, row.attempts)
 
 
+@pytest.mark.sweep(0.3)
 @pytest.mark.parametrize(
     ("step", "act", "expected", "wait_minutes", "address"),
     [

@@ -5,6 +5,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.kill_rig import KillRig
 from tests.smtp_server import SmtpServer, running
 from tests.soak import Soak, make_clock
@@ -13,6 +15,7 @@ from tests.starter import Starter
 TURNS = 4
 
 
+@pytest.mark.long
 def test_a_few_turns_of_everything_keep_the_promise(sqlite_url: str, tmp_path: Path) -> None:
     ledger = tmp_path / "ledger.jsonl"
     ledger.touch()

@@ -24,6 +24,7 @@ KEYS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(PROGRAM is None, reason="spamassassin is not installed")
 @pytest.mark.parametrize("text_id", KEYS, ids="-".join)
 def test_no_rule_counts_against_our_mails(text_id: tuple[str, str, str]) -> None:

@@ -28,6 +28,8 @@ from tests.conftest import START
 from tests.people import AMINA, BEATRIX, CAST
 from web.trail_words import WORDS
 
+pytestmark = pytest.mark.both
+
 
 @pytest.fixture
 def journal(desk: Desk) -> Iterator[Path]:

@@ -12,6 +12,8 @@ from db.turns import take_turn
 from scheduler.clock import FastClock
 from tests.instances import cut_connections
 
+pytestmark = pytest.mark.both
+
 
 def test_a_turn_is_one_processs_at_a_time(postgres_store: Store, clock: FastClock) -> None:
     with take_turn(postgres_store, "sweep", clock.now()) as first:

@@ -113,6 +113,7 @@ def test_an_upgrade_from_the_first_schema_keeps_every_value(worked: Desk, old: E
         assert audit.verify(session)[1] == []
 
 
+@pytest.mark.long
 def test_a_backup_of_the_first_schema_is_a_way_forward_and_a_way_back(
     worked: Desk, old: Engine, keyring: KeyRing, tmp_path: Path
 ) -> None:

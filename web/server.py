@@ -18,6 +18,7 @@ from web.connection import Connection
 STOP_SECONDS: Final = 2  # answers under way may finish within this; a page takes milliseconds
 THREADS: Final = 4  # the sender shares the pool of database connections: many readers must not keep it waiting
 BACKLOG: Final = 128
+TICK_SECONDS: Final = 1.0
 _REASONS: Final = {
     errno.EADDRINUSE: "another program listens there already",
     errno.EACCES: "this user may not listen there; ports below 1024 need special rights",
@@ -35,10 +36,17 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self.leaving = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Look once a second in place of ten times, and at once when asked to leave: an idle service does little."""
+        while not await self.on_tick(0):  # tick 0 is the one that renews the date of the answers
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.leaving.wait(), TICK_SECONDS)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -88,6 +96,7 @@ class WebServer:
         if self._server is None or self._task is None:
             return
         self._server.should_exit = True
+        self._server.leaving.set()
         await self._task
         self._server = self._task = None
 

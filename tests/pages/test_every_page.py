@@ -76,6 +76,7 @@ class Hard:
         return self._out
 
 
+@pytest.mark.sweep(0.25)
 @pytest.mark.parametrize("route", [route for route in PAGES if route not in MAILS], ids=lambda route: route.path)
 def test_a_page_is_for_everybody_and_nothing_in_it_runs(route: Route, hard: Hard) -> None:
     page = hard.open(route)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
 from db.states import Role
@@ -22,6 +23,7 @@ def fill(desk: Desk) -> None:
             reviews.complete(desk.clinic, STAFF, treatment_id, form)
 
 
+@pytest.mark.long
 def test_figures_are_for_everybody_and_nothing_small_is_drawn(
     sqlite_desk: Desk, chromium: Browser, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def hard(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield world
 
 
+@pytest.mark.long
 def test_every_page_is_html_as_the_standard_has_it(hard: World, tmp_path: Path) -> None:
     if not VNU.is_file() or shutil.which("java") is None:
         pytest.skip(NO_CHECKER)

@@ -6,6 +6,7 @@ Laws over one history are in `test_laws`.
 from collections.abc import Sequence
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def test_the_order_of_recording_does_not_matter(facts: list[Fact], data: st.Data
     assert one.statuses == other.statuses
 
 
+@pytest.mark.long
 @given(facts=some_facts())
 def test_planning_everything_at_once_gives_what_planning_each_fact_gave(facts: list[Fact]) -> None:
     gradually = after(facts)
@@ -87,6 +89,7 @@ def test_planning_everything_at_once_gives_what_planning_each_fact_gave(facts: l
     assert at_once.live() == gradually.live()
 
 
+@pytest.mark.long
 @settings(suppress_health_check=[HealthCheck.filter_too_much])  # most treatments of these facts lie behind
 @given(
     before=some_facts(),

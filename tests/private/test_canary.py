@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+import pytest
 
 from db.private_page import PageCodeKind
 from db.states import EventKind
@@ -199,6 +200,7 @@ def says_everything(phone: Tapping, token: str, her: Her) -> None:
     phone.ask(f"{base}/leave")
 
 
+@pytest.mark.long
 def test_no_word_of_hers_is_where_others_look(tmp_path: Path) -> None:
     mails = tmp_path / "mails"
     with free_port() as theirs, free_port() as ours, smtp_process(tmp_path, "--folder", str(mails)) as (port, ledger):

@@ -80,6 +80,7 @@ class Thumb:
         self.answer = found.value
 
 
+@pytest.mark.sweep(0.25)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_for_everybody_and_nothing_in_it_runs(
     name: str, her_world: HerWorld, live: Live, phone: Page, plain: Page

@@ -158,6 +158,7 @@ ENDS: Final[dict[str, Callable[[Desk, UUID, UUID], object]]] = {
 }
 
 
+@pytest.mark.sweep(0.3)
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.replace(" ", "-"))
 def test_a_link_that_has_ended_opens_nothing_and_looks_like_one_that_never_was(
     desk: Desk, patient_id: UUID, treatment_id: UUID, token: str, end: str
@@ -286,6 +287,7 @@ async def test_the_public_name_leads_to_the_patients_app_however_it_is_written(
     assert told == [answers]
 
 
+@pytest.mark.sweep(0.3)
 @pytest.mark.parametrize(
     "path",
     [

@@ -91,6 +91,7 @@ def test_whoever_has_the_code_is_not_shut_out_of_a_page_that_is_open(desk: Desk,
     assert "Rest for a day" in her.words
 
 
+@pytest.mark.sweep(0.3)
 @pytest.mark.parametrize(
     "typed",
     [

@@ -29,6 +29,7 @@ class Program:
         self.answer = self._client.post(path, data=fields, headers={"Origin": PUBLIC})
 
 
+@pytest.mark.long
 def test_every_page_is_html_as_the_standard_has_it(sqlite_template: Path, tmp_path: Path) -> None:
     if not VNU.is_file() or shutil.which("java") is None:
         pytest.skip(NO_CHECKER)

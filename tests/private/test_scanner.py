@@ -64,6 +64,7 @@ def mails(pages_desk: Desk) -> list[Sent]:
     return sent
 
 
+@pytest.mark.long
 def test_a_scanner_that_opens_every_link_changes_nothing(pages_desk: Desk, mails: list[Sent]) -> None:
     links = sorted({link for sent in mails for link in links_in(sent)})
     assert len(links) > MAILS
