@@ -42,6 +42,12 @@ def try_lock(connection: Connection, name: str) -> bool:
     return bool(connection.execute(text("SELECT pg_try_advisory_lock(:class, :key)"), _key(name)).scalar())
 
 
+def await_lock(session: Session, name: str) -> None:
+    """Wait for the lock of that name and hold it until this transaction ends. On SQLite writers take turns anyway."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:class, :key)"), _key(name))
+
+
 def nobody_is_present(connection: Connection) -> bool:
     """Whether no process works on this database, held true until this transaction ends."""
     return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:class, :key)"), _key(_PRESENCE)).scalar())

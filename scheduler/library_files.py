@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from db import audit
 from db import library as stored
+from db.advisory import await_lock
 from db.engine import instant_of
 from db.follow_up import ProtocolVersion
 from db.states import Origin
@@ -53,6 +54,7 @@ class LibraryFiles:
         approved never changes: its file then has to raise the version. What a file said when it was last read is
         remembered, so that one that stands still never undoes what was written on the screen since.
         """
+        await_lock(session, "library files")  # processes that start together would each store what is new
         return _Reader(session).read(
             list_protocol_files(self._protocol_folders), list_templates(self._template_folders)
         )

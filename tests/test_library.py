@@ -1,6 +1,8 @@
 """Reading protocol and text files into the record, and the shelf that stays right however it changes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from sqlalchemy import func, select
@@ -36,6 +38,25 @@ def test_files_are_read_once(draft_desk: Desk) -> None:
     with draft_desk.unchanged():
         assert approvals.read_files(draft_desk.clinic, STAFF) == []
     assert [event["subject_id"] for event in draft_desk.audit("protocol.seen")] == ["course 1"]
+
+
+@pytest.mark.both
+def test_processes_that_read_the_same_new_files_at_once_store_them_once(desk: Desk) -> None:
+    text = (SHIPPED / "email" / "en" / "after_visit.md").read_text(encoding="utf-8")
+    texts = count(desk, TemplateVersion)
+    for number in range(20):
+        desk.write_text(f"new_{number}", text)
+    desk.write_protocol(COURSE.replace("version = 1", "version = 2"))
+    ready = Barrier(4)
+
+    def read(_: int) -> list[str]:
+        ready.wait(10)
+        return approvals.read_files(desk.clinic, STAFF)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(read, range(4))) == [[]] * 4
+    assert (count(desk, TemplateVersion), count(desk, ProtocolVersion)) == (texts + 20, 2)
+    assert [event["subject_id"] for event in desk.audit("protocol.seen")].count("course 2") == 1
 
 
 def test_line_ends_are_no_change(desk: Desk) -> None:
