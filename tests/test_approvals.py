@@ -264,6 +264,8 @@ def test_a_text_that_is_none_is_told_and_left_out(desk: Desk) -> None:
 
 
 def test_a_german_patient_gets_german_where_it_is_approved_and_english_else(draft_desk: Desk) -> None:
+    draft_desk.write_protocol(COURSE.replace('"choose_next_session"', '"come_again"'))
+    draft_desk.write_text("come_again", NEW_ENGLISH)  # the clinic's own, in English only
     draft_desk.approve()
     treatment_id = draft_desk.treat(draft_desk.enter(language="de")).treatment_id
     austrian = draft_desk.treat(draft_desk.enter(BEATRIX, language="de-AT")).treatment_id

@@ -320,7 +320,7 @@ def test_texts_are_listed_checked_and_approved(terminal: Terminal) -> None:
     assert terminal.ok("template", "check").lines[-1] in ("No text fails.", "No findings.")
     assert terminal.run("template", "approve", "after_visit", "--by", "Dr Okafor", "--language", "de").code == 2
     said = terminal.ok("template", "approve", "after_visit", "--by", "Dr Okafor", "--language", "de", "--yes")
-    assert said.lines[-1] == "Approved by Dr Okafor: 1 text(s); 0 plan(s) followed."
+    assert said.lines[-1] == "Approved by Dr Okafor: 2 text(s); 0 plan(s) followed."
     rows = terminal.ok("template", "list", "--json").json
     assert {"key": "after_visit", "language": "de", "level": "general", "status": "approved"} in rows
 

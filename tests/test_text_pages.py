@@ -58,7 +58,7 @@ async def test_a_text_is_shown_as_its_reader_gets_it(dana: Browser) -> None:
     assert re.search(r"A reader of about \d+ understands it \(grade \d\.\d\)", page)
     german = (await dana.get(f"{TEXT}?language=de&level=general")).text
     assert "Guten Tag Asha." in german
-    for missing in ("/texts/no_such", f"{TEXT}?language=fr", f"{TEXT}?language=de&level=full"):
+    for missing in ("/texts/no_such", f"{TEXT}?language=fr", "/texts/visit_missed?language=de&level=full"):
         assert (await dana.get(missing)).status_code == 404
 
 
