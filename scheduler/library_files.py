@@ -52,7 +52,8 @@ class LibraryFiles:
 
         A file that is wrong is told and left out; what was stored from it before stays in force. A version that was
         approved never changes: its file then has to raise the version. What a file said when it was last read is
-        remembered, so that one that stands still never undoes what was written on the screen since.
+        remembered, so that one that stands still is not looked through again, and never undoes what was written on the
+        screen since.
         """
         await_lock(session, "library files")  # processes that start together would each store what is new
         return _Reader(session).read(
@@ -73,15 +74,15 @@ class _Reader:
         for key, path in sorted(protocols.items()):
             try:
                 source = path.read_text(encoding="utf-8")
+                digest, place = content_hash(source), f"protocols/{key}"
+                if self.seen.get(place) == digest:
+                    continue
                 protocol = read_protocol(source, path.name, keys)
             except ProtocolInvalid as wrong:
                 self.reading.problems += wrong.problems
                 continue
             except (OSError, UnicodeDecodeError):
                 self.reading.problems.append(f"{path.name}: cannot be read: expected a text file in UTF-8")
-                continue
-            digest, place = content_hash(source), f"protocols/{key}"
-            if self.seen.get(place) == digest:
                 continue
             versions = stored.lock_protocol(self.session, key)
             try:
@@ -138,12 +139,12 @@ class _Reader:
         for text_id, path in sorted(files.items()):
             try:
                 source = read_source(path)
+                digest, place = content_hash(source.text), "/".join((source.language, source.key, source.level))
+                if self.seen.get(place) == digest:
+                    continue
                 parse_source(source)
             except InvalidInput as wrong:
                 self.reading.problems += wrong.problems
-                continue
-            digest, place = content_hash(source.text), "/".join((source.language, source.key, source.level))
-            if self.seen.get(place) == digest:
                 continue
             found = known.get((*text_id, digest))
             if found is None:
