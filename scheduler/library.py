@@ -170,7 +170,6 @@ class Library:
         self._default_language = default_language
         self._shelf: tuple[stored.LibraryStamp, Shelf] | None = None
         self._words: dict[str, WordList] = {}
-        self._findings: dict[tuple[Source | None, ...], Sequence[TextFinding]] = {}
 
     def shelf(self, session: Session) -> Shelf:
         """The library as stored. A reading session sees one snapshot: it is looked for once there."""
@@ -200,10 +199,7 @@ class Library:
     def findings(self, source: Source, sources: Mapping[TextId, Source]) -> Sequence[TextFinding]:
         """What `check_text` says of a stored text, which is asked for again and again and takes 15 ms."""
         parts = (sources.get((name, source.language, "general")) for name in ("urgent_general", "_footer"))
-        key = (source, *parts)
-        if key not in self._findings:
-            self._findings[key] = tuple(check_text(source, sources, self.words(source.language)))
-        return self._findings[key]
+        return _check_once(source, *parts, words=self.words(source.language))
 
     def forget(self) -> None:
         """Read the shelf anew next time: a change within the stamp's own instant would not show in it."""
@@ -242,6 +238,12 @@ class Library:
 @lru_cache(maxsize=256)
 def _read_once(source: str, key: str) -> Protocol:
     return read_protocol(source, f"{key}.toml")
+
+
+@lru_cache(maxsize=1024)
+def _check_once(source: Source, *parts: Source | None, words: WordList) -> tuple[TextFinding, ...]:
+    sources = {(part.key, part.language, part.level): part for part in parts if part is not None}
+    return tuple(check_text(source, sources, words))
 
 
 def _given(approval: Approval | None) -> GivenApproval | None:

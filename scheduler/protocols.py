@@ -82,7 +82,7 @@ def read_protocol(source: str, file: str, templates: Collection[str] | None = No
         raise ProtocolInvalid([Finding(file, *_syntax_problem(source, str(wrong)))]) from None
     except RecursionError:
         raise ProtocolInvalid([Finding(file, 1, "tables or lists are nested too deep")]) from None
-    findings = Findings(file, find_lines(source))
+    findings = Findings(file, source)
     protocol = _read(TableReader(findings, (), document, ""), findings, templates)
     if protocol is None or findings.found:
         raise ProtocolInvalid(findings.sorted())
@@ -95,7 +95,6 @@ def check_successor(source: str, file: str, protocol: Protocol, earlier: Iterabl
     Plans are moved from version to version by the keys of the steps, and what was planned as the one cannot become the
     other. Raises `ProtocolInvalid`.
     """
-    lines = find_lines(source.removeprefix("\ufeff"))
     before = {step.key: (step.audience, one.version) for one in earlier for step in one.steps}
     wrong = []
     for place, step in enumerate(protocol.steps):
@@ -105,6 +104,7 @@ def check_successor(source: str, file: str, protocol: Protocol, earlier: Iterabl
                 f'step "{step.key}": its audience was "{audience}" in version {version}; expected the same, '
                 "or a step with another key"
             )
+            lines = find_lines(source.removeprefix("\ufeff"))
             wrong.append(Finding(file, line_of(lines, ("step", place, "audience")), problem))
     if wrong:
         raise ProtocolInvalid(wrong)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 from scheduler.durations import parse_span
 from scheduler.planning.protocol import Span
-from scheduler.toml_lines import Path, line_of
+from scheduler.toml_lines import Path, find_lines, line_of
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -51,8 +51,9 @@ class Findings:
     """What was found in one file so far, with the lines to name."""
 
     file: str
-    lines: Mapping[Path, int]
+    text: str
     found: list[Finding] = field(default_factory=list)
+    _lines: Mapping[Path, int] | None = field(default=None, init=False)
 
     def add(self, path: Path, problem: str) -> None:
         """Note a problem at the line of a path."""
@@ -60,7 +61,9 @@ class Findings:
 
     def line(self, path: Path) -> int:
         """The line of a path, or of the nearest table around it."""
-        return line_of(self.lines, path)
+        if self._lines is None:
+            self._lines = find_lines(self.text)  # only where something is wrong
+        return line_of(self._lines, path)
 
     def sorted(self) -> tuple[Finding, ...]:
         """All of them in the order of the file, each once."""

@@ -139,7 +139,7 @@ def _make_room(kept: "set[str] | dict[str, set[str]]") -> None:
         kept.clear()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class WordList:
     """The lists of one language, by the place they are for."""
 
@@ -171,6 +171,14 @@ def load_word_list(language: str, folders: Sequence[Path], allow: Iterable[str] 
         _read(file, sections, problems)
     if problems:
         raise InvalidInput(*problems)
+    sections["allow"].update(map(plain, allow))
+    return _put_together(language, *(frozenset(sections[section]) for section in SECTIONS))
+
+
+@lru_cache(maxsize=16)
+def _put_together(language: str, *words: frozenset[str]) -> WordList:
+    """The same list for the same words: what it looked up, and what was checked by it, holds for the next asker."""
+    sections = dict(zip(SECTIONS, words, strict=True))
     never, reveals = sections["never"], sections["reveals"]
     return WordList(
         language=language,
@@ -178,7 +186,7 @@ def load_word_list(language: str, folders: Sequence[Path], allow: Iterable[str] 
         general_body=Words.of(never | reveals),
         any_body=Words.of(never),
         tone=Words.of(sections["tone"]),
-        allow=_any_of({*sections["allow"], *map(plain, allow)}),
+        allow=_any_of(sections["allow"]),
     )
 
 
