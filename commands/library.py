@@ -143,6 +143,8 @@ def approve_protocol(
     for name, value in scope.values.items():
         print_line(f"{name}: {value}")
     _show_texts(scope.texts)
+    if scope.left_out:
+        print_line(f"Texts in {', '.join(scope.left_out)} stay drafts: no patient here reads them.")
     confirm(f"Approve {key} version {version} with {len(scope.texts)} text(s) as {by}?", yes)
     with progress("planning") as tell:
         done = approvals.approve_protocol(clinic, actor(by), scope, by, tell)

@@ -174,6 +174,11 @@ def list_patients(session: Session, limit: int | None = None) -> list[Patient]:
     return patients
 
 
+def list_languages(session: Session) -> list[str]:
+    """The languages that patients are written to in."""
+    return list(session.scalars(select(Patient.language).where(Patient.voided_at.is_(None)).distinct()))
+
+
 def search_patients(session: Session, typed: str) -> list[Patient]:
     """Patients whose name parts begin with each of the typed words, or whose record number it is; at most 50."""
     vault = vault_of(session)

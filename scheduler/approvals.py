@@ -3,7 +3,7 @@
 Files are never written: an approval is a row over one content, and the stored content is what runs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db import audit
 from db import care_plans as stored_plans
 from db import library as stored
+from db import patients as stored_patients
 from db.follow_up import ProtocolText
 from db.reminders import list_patients_held
 from db.states import Approvable, Reason
@@ -44,6 +45,7 @@ class Scope:
     values: dict[str, str]
     covers_protocol: bool  # False: the version and its values are approved already
     writers: frozenset[str] = frozenset()  # who wrote on the screen what is still to be approved
+    left_out: tuple[str, ...] = ()  # languages of texts that wait too, and that nobody here reads
 
     @property
     def nothing_new(self) -> bool:
@@ -75,9 +77,16 @@ def read_files(clinic: Clinic, actor: str) -> list[str]:
     return reading.problems
 
 
-def scope_of(clinic: Clinic, key: str, read: Sequence[str] = ()) -> Scope:
-    """What approving the newest version of a protocol covers.
+def languages_read(session: Session, clinic: Clinic) -> frozenset[str]:
+    """The clinic's own language and those of its patients (`de-at` with `de`): texts in others are nobody's to read."""
+    spoken = {clinic.settings.clinic_language, *stored_patients.list_languages(session)}
+    return frozenset(name for tongue in map(str.lower, spoken) for name in (tongue, tongue.partition("-")[0]))
 
+
+def scope_of(clinic: Clinic, key: str, read: Sequence[str] = (), languages: Collection[str] | None = None) -> Scope:
+    """What approving the newest version of a protocol covers: with its texts, in the languages that are read here.
+
+    `languages` names others. Whoever approves answers for each word of it, so texts that no patient gets are left out.
     `read` are the problems that `read_files` has just found: what the file says now is meant to be approved, so one
     in the protocol's own file refuses. Raises `NotFound`, or `Refused` naming these, every empty required text and
     every text that fails its gates.
@@ -89,35 +98,41 @@ def scope_of(clinic: Clinic, key: str, read: Sequence[str] = ()) -> Scope:
         shelf = clinic.library.shelf(session)
         shelved = shelf.list_versions(key)[-1]
         rows = stored.list_text_rows(session).get(key, {})
+        languages = languages_read(session, clinic) if languages is None else languages
     values = {name: row.value for name, row in rows.items()}
-    lacks = lacks_of(clinic, shelf, shelved, values)
+    lacks = lacks_of(clinic, shelf, shelved, values, languages)
     if lacks:
         problems = [lack.words + (f": protocol text {key} {lack.name} --value TEXT" * lack.is_empty) for lack in lacks]
         raise Refused("\n".join([f'the protocol "{key}" cannot be approved:', *problems]))
-    texts = texts_waiting(shelf, shelved)
+    waiting = _texts_waiting(shelf, shelved)
+    texts = [text for text in waiting if text.source.language in languages]
+    left_out = {text.source.language for text in waiting} - set(languages)
     written = [text.written_by for text in texts] + [shelved.written_by] * (not shelved.approved)
     written += [row.recorded_by for row in rows.values() if not shelved.approved or _is_new(shelved, row)]
     covers = not shelved.approved or dict(shelved.texts) != values
-    return Scope(shelved, texts, values, covers, frozenset(filter(None, written)))
+    return Scope(shelved, texts, values, covers, frozenset(filter(None, written)), tuple(sorted(left_out)))
 
 
-def texts_waiting(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
+def _texts_waiting(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
     """The texts of a protocol whose newest content is not approved."""
     return [text for text in _texts_of(shelf, shelved) if not _is_approved(shelf, text)]
 
 
-def lacks_of(clinic: Clinic, shelf: Shelf, shelved: ShelvedProtocol, values: Mapping[str, str]) -> list[Lack]:
+def lacks_of(
+    clinic: Clinic, shelf: Shelf, shelved: ShelvedProtocol, values: Mapping[str, str], languages: Collection[str]
+) -> list[Lack]:
     """Why a version cannot be approved: every empty required value, and every text that is missing or fails a gate."""
     found = [
         Lack(f'the text "{text.key}" is empty', text.key, is_empty=True)
         for text in shelved.protocol.texts
         if text.required and not values.get(text.key)
     ]
-    known = {text.source.key for text in _texts_of(shelf, shelved)}
+    known = {text.source.key for text in _texts_of(shelf, shelved) if text.source.language in languages}
     found += [Lack(f'the text "{name}" has no file', name) for name in shelved.protocol.templates if name not in known]
     for text in shelved.protocol.texts:
         found += [Lack(words, text.key) for words in _revealing(clinic, text.key, values.get(text.key, ""))]
-    return found + list(_failing(clinic, shelf, texts_waiting(shelf, shelved)))
+    waiting = [text for text in _texts_waiting(shelf, shelved) if text.source.language in languages]
+    return found + list(_failing(clinic, shelf, waiting))
 
 
 def _is_new(shelved: ShelvedProtocol, row: ProtocolText) -> bool:

@@ -113,12 +113,15 @@ def approve_everything(clinic: Clinic) -> None:
     """What a clinician does before the first message: fill what only she can say, read, and approve."""
     approvals.read_files(clinic, CLINICIAN)
     with clinic.store.read() as session:
-        protocols = [shelved.protocol for shelved in clinic.library.shelf(session).protocols.values()]
+        shelf = clinic.library.shelf(session)
+    protocols = [shelved.protocol for shelved in shelf.protocols.values()]
+    languages = {language for _, language, _ in shelf.latest}
     for protocol in sorted(protocols, key=lambda protocol: protocol.key):
         for text in protocol.texts:
             if text.required:
                 approvals.set_text(clinic, CLINICIAN, protocol.key, text.key, SAMPLE_TEXT)
-        approvals.approve_protocol(clinic, CLINICIAN, approvals.scope_of(clinic, protocol.key), CLINICIAN)
+        scope = approvals.scope_of(clinic, protocol.key, (), languages)
+        approvals.approve_protocol(clinic, CLINICIAN, scope, CLINICIAN)
 
 
 def make_accounts(clinic: Clinic) -> None:

@@ -185,7 +185,8 @@ class Desk:
         for name, value in (texts or {"rest_rule": "Rest for a day."}).items():
             approvals.set_text(self.clinic, STAFF, key, name, value)
             self.tick()
-        return approvals.approve_protocol(self.clinic, STAFF, approvals.scope_of(self.clinic, key), DOCTOR)
+        scope = approvals.scope_of(self.clinic, key, (), ("en", "de"))
+        return approvals.approve_protocol(self.clinic, STAFF, scope, DOCTOR)
 
     def approve_unseen(self) -> None:
         """Approve every protocol and its texts as stored, without the gates a clinician passes."""

@@ -25,7 +25,7 @@ from scheduler.version_moves import find_target
 from web.doors import me_of
 from web.forms import FormModel, filled
 from web.library_pages import lack_lines, sentences_of, titles_of
-from web.library_words import draft_or_none, subject_of, variant_name, written_words
+from web.library_words import draft_or_none, language_name, subject_of, variant_name, written_words
 from web.long_work import start
 from web.pages import clinic_of, page
 from web.preview_parts import Preview, preview_of_rendered
@@ -112,7 +112,8 @@ def _show_approval(
     with clinic.store.show() as session:
         shelf = clinic.library.shelf(session)
         newest = shelf.list_versions(key)[-1]
-        lacks = approvals.lacks_of(clinic, shelf, newest, stored.list_texts(session).get(key, {}))
+        values, languages = stored.list_texts(session).get(key, {}), approvals.languages_read(session, clinic)
+        lacks = approvals.lacks_of(clinic, shelf, newest, values, languages)
     scope = approvals.scope_of(clinic, key) if not lacks else None
     with clinic.store.show() as session:
         standing = standing_of(session, me.actor, scope.writers) if scope else Standing.MAY
@@ -133,6 +134,7 @@ def _show_approval(
         written=written_words(newest, say),
         in_force=in_force.protocol.version if in_force and in_force is not newest else None,
         changes=changes,
+        left_out=[language_name(language) for language in scope.left_out] if scope else [],
         own=_own_words(scope, newest, in_force) if scope else [],
         texts=[_to_read(clinic, shelf, text, say, scope) for text in scope.texts] if scope else [],
         **sentences_of(clinic, shelf, newest),

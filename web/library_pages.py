@@ -13,7 +13,7 @@ from pydantic import Field
 
 from db import library as stored
 from scheduler import approvals
-from scheduler.approvals import Lack, lacks_of
+from scheduler.approvals import Lack, lacks_of, languages_read
 from scheduler.clinic import Clinic
 from scheduler.errors import AftercareError
 from scheduler.library import Shelf, ShelvedProtocol
@@ -72,10 +72,12 @@ def protocols_page(request: Request) -> Response:
         shelf = clinic.library.shelf(session)
         counts, values = stored.count_running_plans(session), stored.list_texts(session)
         keys = sorted({shelved.protocol.key for shelved in shelf.protocols.values()})
+        languages = languages_read(session, clinic)
         lines = []
         for key in keys:
             versions = shelf.list_versions(key)
-            lacks = lacks_of(clinic, shelf, versions[-1], values.get(key, {})) if key not in shelf.retired else []
+            known = values.get(key, {})
+            lacks = lacks_of(clinic, shelf, versions[-1], known, languages) if key not in shelf.retired else []
             lines.append(
                 ProtocolLine(
                     key=key,
@@ -103,7 +105,8 @@ def show_protocol(request: Request, key: str, form: Filled | None = None, status
         shown = find_version(versions, query.get("version")) or versions[-1]
         counts = stored.count_running_plans(session)
         values = stored.list_texts(session).get(key, {})
-        lacks = lacks_of(clinic, shelf, versions[-1], values) if key not in shelf.retired else []
+        languages = languages_read(session, clinic)
+        lacks = lacks_of(clinic, shelf, versions[-1], values, languages) if key not in shelf.retired else []
         compared = _compare(clinic, shelf, versions, query.get("from"), query.get("to"))
         target = find_target(shelf, key)
         behind = sum(counts.get(version, 0) for version in versions_before(shelf, target)) if target else 0
