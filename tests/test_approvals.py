@@ -78,10 +78,11 @@ def test_what_is_shown_for_approval_is_every_text_not_approved_yet(draft_desk: D
     approvals.set_text(draft_desk.clinic, STAFF, "course", "rest_rule", "Rest for a day.")
     texts = approvals.texts_to_approve(draft_desk.clinic, "after_visit", "en")
     approvals.approve_texts(draft_desk.clinic, STAFF, texts, DOCTOR)
+    draft_desk.enter(language="de")
     scope = approvals.scope_of(draft_desk.clinic, "course")
     shown = {(text.source.key, text.source.language, text.source.level) for text in scope.texts}
     assert ("after_visit", "en", "general") not in shown
-    assert {("after_visit", "en", "general"), ("plan_week", "en", "full"), ("_footer", "en", "general")} <= shown
+    assert {("after_visit", "de", "general"), ("plan_week", "en", "full"), ("_footer", "en", "general")} <= shown
     assert scope.values == {"rest_rule": "Rest for a day."}
 
 
@@ -274,9 +275,8 @@ def test_texts_in_a_language_that_no_patient_reads_are_not_approved_with_the_pro
     approvals.approve_protocol(desk.clinic, STAFF, scope, DOCTOR)
     assert approvals.scope_of(desk.clinic, "course").nothing_new
     austrian = desk.treat(desk.enter(language="de-AT")).treatment_id
-    assert (
-        desk.stands("after-visit", treatment_id=austrian) == "scheduled"
-    )  # in English, until somebody has read the German
+    # What she gets is in English until somebody has read and approved the German.
+    assert desk.stands("after-visit", treatment_id=austrian) == "scheduled"
     scope = approvals.scope_of(desk.clinic, "course")
     assert ({text.source.language for text in scope.texts}, scope.left_out) == ({"de"}, ())
 
