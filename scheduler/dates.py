@@ -73,6 +73,15 @@ def language_name(language: str) -> str:
 
 
 @lru_cache(maxsize=64)
+def english_name(language: str) -> str:
+    """What a language is called on staff's pages: `German`; its code where it has no name."""
+    try:
+        return Locale.parse(language.replace("-", "_")).get_language_name("en") or language
+    except (UnknownLocaleError, ValueError):
+        return language
+
+
+@lru_cache(maxsize=64)
 def calendar_words(language: str) -> frozenset[str]:
     """The names of months and weekdays, case-folded: a person may be called May or April."""
     locale = locale_of(language)

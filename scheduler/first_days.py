@@ -11,7 +11,9 @@ from sqlalchemy.orm import Session
 from db import accounts, audit
 from db import library as stored_library
 from db.states import SetupStep
+from scheduler import approvals
 from scheduler.clinic import Clinic
+from scheduler.dates import english_name
 from scheduler.library import Shelf, ShelvedProtocol
 
 
@@ -78,6 +80,15 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
                 "/protocols",
             )
         )
+    found += [
+        SetupLine(
+            f"Read and approve the texts in {english_name(language)}",
+            f"A patient reads {english_name(language)}. Until then her messages come in "
+            f"{english_name(settings.clinic_language)}.",
+            "/protocols",
+        )
+        for language in sorted(_languages_unread(session, clinic, shelf))
+    ]
     if SetupStep.TEST_MAIL_READ not in marks:
         found.append(
             SetupLine(
@@ -126,6 +137,14 @@ def mark(clinic: Clinic, actor: str, step: SetupStep) -> None:
     with clinic.store.write(actor, clinic.clock.now()) as session:
         accounts.mark_setup(session, step)
         audit.record(session, f"setup.{step.value}", "setup")
+
+
+def _languages_unread(session: Session, clinic: Clinic, shelf: Shelf) -> set[str]:
+    """Languages of patients in which there are texts of an approved protocol, and one was never approved."""
+    wanted = {name for shelved in _offered(shelf) if shelved.approved for name in shelved.protocol.templates}
+    unread = {language for name, language, level in shelf.latest.keys() - shelf.approved.keys() if name in wanted}
+    unread.discard(clinic.settings.clinic_language)
+    return unread & approvals.languages_read(session, clinic) if unread else set()
 
 
 def _offered(shelf: Shelf) -> list[ShelvedProtocol]:

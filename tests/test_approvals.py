@@ -3,11 +3,13 @@
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from db import library
 from db.follow_up import Approval
+from db.records import Patient
 from db.states import Reason, ReminderState
-from scheduler import approvals, compose, previews
+from scheduler import approvals, compose, first_days, previews
 from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.library import Shelf
 from scheduler.recovery import replan_outdated
@@ -279,6 +281,33 @@ def test_texts_in_a_language_that_no_patient_reads_are_not_approved_with_the_pro
     assert desk.stands("after-visit", treatment_id=austrian) == "scheduled"
     scope = approvals.scope_of(desk.clinic, "course")
     assert ({text.source.language for text in scope.texts}, scope.left_out) == ({"de"}, ())
+
+
+def test_the_first_patient_who_reads_another_language_puts_its_texts_on_the_list(draft_desk: Desk) -> None:
+    desk = draft_desk
+
+    def asked() -> list[str]:
+        with desk.store.read() as session:
+            steps = first_days.list_open_steps(session, desk.clinic)
+        return [step.words for step in steps if step.words.startswith("Read and approve the texts")]
+
+    def approve() -> None:
+        approvals.read_files(desk.clinic, STAFF)
+        approvals.approve_protocol(desk.clinic, STAFF, approvals.scope_of(desk.clinic, "course"), DOCTOR)
+
+    approvals.read_files(desk.clinic, STAFF)
+    approvals.set_text(desk.clinic, STAFF, "course", "rest_rule", "Rest for a day.")
+    desk.enter(BEATRIX, language="de-AT")
+    assert asked() == []  # nothing is approved yet: that is asked for first
+    with desk.store.write(STAFF, desk.clock.now()) as session:
+        session.execute(update(Patient).values(language="en"))
+    approve()
+    assert asked() == []
+    with desk.store.write(STAFF, desk.clock.now()) as session:
+        session.execute(update(Patient).values(language="de-AT"))
+    assert asked() == ["Read and approve the texts in German"]
+    approve()
+    assert asked() == []
 
 
 def test_a_german_patient_gets_german_where_it_is_approved_and_english_else(draft_desk: Desk) -> None:

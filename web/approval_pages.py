@@ -14,6 +14,7 @@ from db import library as stored
 from scheduler import approvals, second_person, text_previews, version_moves
 from scheduler.approvals import Scope
 from scheduler.clinic import Clinic
+from scheduler.dates import english_name
 from scheduler.errors import AftercareError, InvalidInput, NotFound
 from scheduler.library import Shelf, ShelvedProtocol, ShelvedText
 from scheduler.protocol_differences import differences
@@ -25,7 +26,7 @@ from scheduler.version_moves import find_target
 from web.doors import me_of
 from web.forms import FormModel, filled
 from web.library_pages import lack_lines, sentences_of, titles_of
-from web.library_words import draft_or_none, language_name, subject_of, variant_name, written_words
+from web.library_words import draft_or_none, subject_of, variant_name, written_words
 from web.long_work import start
 from web.pages import clinic_of, page
 from web.preview_parts import Preview, preview_of_rendered
@@ -134,7 +135,7 @@ def _show_approval(
         written=written_words(newest, say),
         in_force=in_force.protocol.version if in_force and in_force is not newest else None,
         changes=changes,
-        left_out=[language_name(language) for language in scope.left_out] if scope else [],
+        left_out=[english_name(language) for language in scope.left_out] if scope else [],
         own=_own_words(scope, newest, in_force) if scope else [],
         texts=[_to_read(clinic, shelf, text, say, scope) for text in scope.texts] if scope else [],
         **sentences_of(clinic, shelf, newest),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from db.states import Origin
+from scheduler.dates import english_name
 from scheduler.library import GivenApproval, Shelf, ShelvedProtocol, ShelvedText
 from scheduler.message_source import EXPRESSION, SourceInvalid
 from scheduler.readability import GRADE_PASSES, GRADE_WARNS, LONGEST_SENTENCE, Readability
@@ -40,14 +41,9 @@ class VersionLine:
     plans: int
 
 
-def language_name(code: str) -> str:
-    """`English`; a language we have no word for by its code."""
-    return LANGUAGES.get(code, code)
-
-
 def variant_name(text_id: TextId) -> str:
     """`English, neutral wording`."""
-    return f"{language_name(text_id[1])}, {LEVELS.get(text_id[2], text_id[2])}"
+    return f"{english_name(text_id[1])}, {LEVELS.get(text_id[2], text_id[2])}"
 
 
 def approval_words(approval: GivenApproval, say: Say) -> str:
