@@ -128,6 +128,17 @@ def test_the_way_out_is_in_reach_and_covers_nothing_that_has_the_focus(
             assert box["y"] + box["height"] > bar["height"], place.evaluate("one => one.outerHTML")
 
 
+def test_the_urgent_advice_among_the_questions_opens_on_the_spot(her_world: HerWorld, live: Live, phone: Page) -> None:
+    page = phone
+    page.context.clear_cookies()
+    her_world.come("questions", Thumb(page, live.base))
+    page.locator("#words").fill("May I swim?")
+    page.locator("details summary").click()
+    assert page.locator("details .urgent a[href^=tel]").first.is_visible()
+    assert page.locator("#words").input_value() == "May I swim?"
+    assert [*found_by_axe(page), *too_wide(page, SMALL["width"]), *small(page)] == []
+
+
 def small(page: Page) -> list[str]:
     """What is too small for a thumb."""
     found: list[str] = page.evaluate(

@@ -225,6 +225,7 @@ def _questions(
         "questions.html",
         opening_of(request).language,
         422 if problem else 200,
+        content=content,
         visit=content.visit,
         situations=situations,
         effects=answers.SIDE_EFFECTS,
