@@ -11,7 +11,7 @@ from pathlib import Path
 
 from db import reminders
 from db.states import ReminderState
-from tests.process import command, environment, fill, ledger_lines, open_folder, running, wait_until
+from tests.process import environment, fill, ledger_lines, open_folder, quick_command, running, wait_until
 from tests.smtp_process import smtp_process
 
 LATE_SECONDS = 5.0  # far above what a loaded test machine needs, far below what a lost wake-up would cost
@@ -41,14 +41,14 @@ def test_every_message_arrives_once_and_none_before_its_time(tmp_path: Path) -> 
 def test_without_a_mail_server_complete_mails_land_in_the_folder(tmp_path: Path) -> None:
     env = environment(tmp_path)
     fill(env, datetime.now(UTC) - timedelta(seconds=30), 3).store.engine.dispose()
-    assert command(env, "send-due").returncode == 0
+    assert quick_command(env, "send-due").returncode == 0
     mails = sorted((tmp_path / "var" / "outbox").iterdir())
     assert [path.suffix for path in mails] == [".eml"] * 3
     found = [email.message_from_bytes(path.read_bytes(), policy=email.policy.default) for path in mails]
     assert {mail["To"] for mail in found} == {f"tara{number}@example.org" for number in range(3)}
     assert {mail["From"] for mail in found} == {"Orchard Lane <post@example.org>"}
     assert all(mail["Auto-Submitted"] == "auto-generated" for mail in found)
-    shown = json.loads(command(env, "reminders", "--json").stdout)
+    shown = json.loads(quick_command(env, "reminders", "--json").stdout)
     assert {(row["state"], row["reason"]) for row in shown} == {("sent", "written_to_folder")}
     assert {row["message_id"] for row in shown} == {mail["Message-ID"] for mail in found}
 
@@ -56,12 +56,12 @@ def test_without_a_mail_server_complete_mails_land_in_the_folder(tmp_path: Path)
 def test_switching_a_relay_on_never_mails_what_was_written_and_off_again_closes_the_gate(tmp_path: Path) -> None:
     env = environment(tmp_path)
     fill(env, datetime.now(UTC) - timedelta(seconds=30), 2).store.engine.dispose()
-    assert command(env, "send-due").returncode == 0
+    assert quick_command(env, "send-due").returncode == 0
     with smtp_process(tmp_path) as (port, ledger):
-        assert command(environment(tmp_path, port), "send-due").returncode == 0
+        assert quick_command(environment(tmp_path, port), "send-due").returncode == 0
         assert ledger_lines(ledger) == []
-    assert command(env, "send-due").returncode == 0
-    status = json.loads(command(env, "status", "--json").stdout)
+    assert quick_command(env, "send-due").returncode == 0
+    status = json.loads(quick_command(env, "status", "--json").stdout)
     assert status["gate"] == "closed"
     assert "no mail server is set" in status["gate_reason"]
 
@@ -70,10 +70,10 @@ def test_a_second_sender_is_refused_and_told_who_sends(tmp_path: Path) -> None:
     env = environment(tmp_path)
     fill(env, datetime.now(UTC), 1).store.engine.dispose()
     with running(env, "--no-web") as process:
-        second = command(env, "send-due")
+        second = quick_command(env, "send-due")
         assert second.returncode == 1
         assert f"run, process {process.pid}" in second.stderr
-    assert command(env, "send-due").returncode == 0  # the lock went with its holder
+    assert quick_command(env, "send-due").returncode == 0  # the lock went with its holder
 
 
 def test_sigterm_finishes_what_is_on_the_wire_and_leaves_nothing_claimed(tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def test_a_stop_that_is_committed_first_wins(tmp_path: Path) -> None:
         fill(env, datetime.now(UTC) - timedelta(seconds=30), 20).store.engine.dispose()
         with running(env, "--no-web"):
             assert wait_until(lambda: len(ledger_lines(ledger)) >= 2, 20)
-            assert command(env, "hold", "--reason", "wrong text").returncode == 0
+            assert quick_command(env, "hold", "--reason", "wrong text").returncode == 0
             stopped_with = len(ledger_lines(ledger))
             time.sleep(1.5)
             assert len(ledger_lines(ledger)) <= stopped_with + 1  # what was marked before the stop
-            assert command(env, "release", "--yes").returncode == 0
+            assert quick_command(env, "release", "--yes").returncode == 0
             assert wait_until(lambda: len(ledger_lines(ledger)) == 20, 20)
         assert len({line["message_id"] for line in ledger_lines(ledger)}) == 20
 
@@ -114,9 +114,9 @@ def test_a_folder_that_cannot_be_written_blames_no_message(tmp_path: Path) -> No
     fill(env, datetime.now(UTC) - timedelta(seconds=30), 3).store.engine.dispose()
     outbox = tmp_path / "var" / "outbox"
     outbox.write_text("a file where the folder should be")
-    assert command(env, "send-due").returncode == 0
-    shown = json.loads(command(env, "reminders", "--json").stdout)
+    assert quick_command(env, "send-due").returncode == 0
+    shown = json.loads(quick_command(env, "reminders", "--json").stdout)
     assert {(row["state"], row["reason"]) for row in shown} == {("scheduled", None)}
     outbox.unlink()
-    assert command(env, "send-due").returncode == 0
+    assert quick_command(env, "send-due").returncode == 0
     assert len(list(outbox.glob("*.eml"))) == 3
