@@ -104,7 +104,7 @@ def scope_of(clinic: Clinic, key: str, read: Sequence[str] = (), languages: Coll
     if lacks:
         problems = [lack.words + (f": protocol text {key} {lack.name} --value TEXT" * lack.is_empty) for lack in lacks]
         raise Refused("\n".join([f'the protocol "{key}" cannot be approved:', *problems]))
-    waiting = _texts_waiting(shelf, shelved)
+    waiting = texts_waiting(shelf, shelved)
     texts = [text for text in waiting if text.source.language in languages]
     left_out = {text.source.language for text in waiting} - set(languages)
     written = [text.written_by for text in texts] + [shelved.written_by] * (not shelved.approved)
@@ -113,8 +113,8 @@ def scope_of(clinic: Clinic, key: str, read: Sequence[str] = (), languages: Coll
     return Scope(shelved, texts, values, covers, frozenset(filter(None, written)), tuple(sorted(left_out)))
 
 
-def _texts_waiting(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
-    """The texts of a protocol whose newest content is not approved."""
+def texts_waiting(shelf: Shelf, shelved: ShelvedProtocol) -> list[ShelvedText]:
+    """The texts of a protocol whose newest content is not approved, in every language."""
     return [text for text in _texts_of(shelf, shelved) if not _is_approved(shelf, text)]
 
 
@@ -131,7 +131,7 @@ def lacks_of(
     found += [Lack(f'the text "{name}" has no file', name) for name in shelved.protocol.templates if name not in known]
     for text in shelved.protocol.texts:
         found += [Lack(words, text.key) for words in _revealing(clinic, text.key, values.get(text.key, ""))]
-    waiting = [text for text in _texts_waiting(shelf, shelved) if text.source.language in languages]
+    waiting = [text for text in texts_waiting(shelf, shelved) if text.source.language in languages]
     return found + list(_failing(clinic, shelf, waiting))
 
 

@@ -32,7 +32,16 @@ class SetupLine:
 
 
 _MAIL_SERVER: Final = ('smtp_host = "mail.example.org"', 'smtp_username = "clinic"', 'smtp_password = "…"')
-_CLINIC: Final = ('clinic_name = "Harbour Clinic"', 'clinic_phone = "020 7946 0999"', 'sender_name = "Harbour"')
+_CLINIC: Final = (
+    'clinic_name = "Harbour Clinic"',
+    'clinic_phone = "020 7946 0999"',
+    'clinic_hours = "Monday to Friday, 9:00 to 17:00"',
+    'clinic_country = "GB-ENG"',
+    'clinic_time_zone = "Europe/London"',
+    'sender_name = "Harbour"',
+    'sender_address = "post@example.org"',
+    'reply_to = "desk@example.org"',
+)
 
 
 def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
@@ -43,23 +52,24 @@ def list_open_steps(session: Session, clinic: Clinic) -> Sequence[SetupLine]:
     newest = clinic.store.vault.ring.wrapping[-1].id
     exported, backed_up = audit.find_happened(session, ("keys.exported", newest), ("backup.made", None))
     found = []
-    if settings.smtp_host is None:
-        found.append(
-            SetupLine(
-                "Set a mail server",
-                "Until then every mail is written to a folder and nobody receives it. In aftercare.toml:",
-                "/settings",
-                example=_MAIL_SERVER,
-            )
-        )
     if settings.to_be_set:
         found.append(
             SetupLine(
                 "Say who the clinic is",
-                "Name, sender, telephone and hours stand in every mail: neutral, as patients know you. "
-                "In aftercare.toml:",
+                "Name, sender, telephone and hours stand in every mail: neutral, as patients know you. Country and "
+                "time zone decide the emergency number, the holidays and the hour. All of it in aftercare.toml:",
                 "/settings",
                 example=_CLINIC,
+            )
+        )
+    if settings.smtp_host is None:
+        found.append(
+            SetupLine(
+                "Set a mail server",
+                "Until then every mail is written to a folder and nobody receives it. In aftercare.toml; then start "
+                "the service again:",
+                "/settings",
+                example=_MAIL_SERVER,
             )
         )
     approved = [shelved for shelved in shelf.protocols.values() if shelved.approved]

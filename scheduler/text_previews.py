@@ -14,7 +14,7 @@ from db import library as stored
 from db.follow_up import CarePlan
 from db.letters import read_addressees
 from db.records import Patient
-from db.states import Audience
+from db.states import Audience, StepKind
 from scheduler import patients, treatments
 from scheduler.clinic import Clinic
 from scheduler.errors import Refused
@@ -23,7 +23,7 @@ from scheduler.library import Shelf
 from scheduler.message_samples import sample_values
 from scheduler.message_source import TEXT_PREFIX, Source, SourceInvalid
 from scheduler.messages import CompiledMessage, Rendered, RenderFailed, compile_message
-from scheduler.planning.protocol import Protocol, Step
+from scheduler.planning.protocol import CONFIRM, Protocol, Step
 from scheduler.wording import WordingFinding, lint_rendered
 
 SHOWN_PLANS: Final = 20  # patients to choose from: more names than anyone reads would be shown to no end
@@ -73,7 +73,7 @@ def render_sample(
         "staff.signature": settings.clinic_name,
         "link.stop": stop_link(clinic),
     }
-    if settings.public_url is None:
+    if settings.public_url is None and source.key != CONFIRM.template:  # which is sent only where there are pages
         values["link.page"] = None
     return _filled(compiled, values)
 
@@ -120,21 +120,27 @@ def _compiled(shelf: Shelf, source: Source, protocol: Protocol | None) -> Compil
 
     urgent = protocol.urgent if protocol else "urgent_general"
     body: Source | None = source
+    exercise = source if source.key.startswith("exercise_") else None
     if source.is_part:
         urgent = source.key if source.key.startswith("urgent_") else urgent
-        body = _carrier(shelf, source.language, protocol)
+        body = _carrier(shelf, source.language, protocol, "full" if exercise else "general")
     if body is None:
         raise Refused("there is no message in this language yet that would carry it")
     try:
-        return compile_message(body, part(urgent), part("_footer"))
+        return compile_message(body, part(urgent), part("_footer"), exercise)
     except SourceInvalid as wrong:
         raise Refused(f"it cannot be written yet: {wrong}") from wrong
 
 
-def _carrier(shelf: Shelf, language: str, protocol: Protocol | None) -> Source | None:
-    """A message that shows a part: the first of its protocol, else any in that language."""
-    keys = [step.template for step in protocol.steps if step.audience is Audience.PATIENT] if protocol else []
-    found = [shelf.latest.get((key, language, "general")) for key in keys]
+def _carrier(shelf: Shelf, language: str, protocol: Protocol | None, level: str) -> Source | None:
+    """A message that shows a part: the first of its protocol, else any in that language.
+
+    An exercise stands at the end of a mail of level full about the exercises.
+    """
+    steps = [step for step in protocol.steps if step.audience is Audience.PATIENT] if protocol else []
+    if level == "full":
+        steps.sort(key=lambda step: step.kind is not StepKind.EXERCISE)
+    found = [shelf.latest.get((step.template, language, wanted)) for wanted in (level, "general") for step in steps]
     rest = [
         text for (_, tongue, level), text in sorted(shelf.latest.items()) if (tongue, level) == (language, "general")
     ]

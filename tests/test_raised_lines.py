@@ -129,9 +129,9 @@ async def test_a_call_says_why_and_its_words_are_for_clinicians(work: AtWork) ->
     hers = opening(desk, treated(desk)[1])
     answers.check_in(desk.clinic, hers, CheckIn("done", "8", "It burns"))
     told = await seen(work.dana, "/today")
-    assert "reported pain 8 of 10: “It burns”, today 09:00; the plan's messages wait" in told
+    assert "reported pain 8 of 10: “It burns”, today 09:00; what belongs to the exercises waits" in told
     at_the_desk = await seen(work.rosa, "/today")
-    assert "asked for a call, today 09:00; the plan's messages wait" in at_the_desk
+    assert "asked for a call, soon: a clinician sees why, today 09:00; what belongs to" in at_the_desk
     assert "+44 20 7946 0101" in at_the_desk
     for part in ("burns", "8 of 10", "pain"):
         assert part not in at_the_desk, part

@@ -1,14 +1,16 @@
 """Today on the screen: its lines with what can be done about each, and every form that decides something."""
 
 import re
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from db import audit
 from db.states import AttemptOutcome, DecisionKind, EventKind, Role, SetupStep, StopReason
-from scheduler import treatments
+from scheduler import first_days, treatments
 from scheduler.recovery import sweep
+from scheduler.settings import load_settings
 from scheduler.worklist import LineKind
 from tests.clinic import STAFF, Desk
 from tests.page_parts import AtWork, lines, place, seen, words
@@ -62,7 +64,7 @@ async def test_each_line_says_what_happened_and_what_can_be_done(work: AtWork) -
     html = (await work.rosa.get("/today")).text
     found = lines(html)
     assert [line.split("  ")[0].partition(" +44")[0] for line in found[:5]] == [
-        "▲ Amina Farouk asked for a call, today 09:00; the plan's messages wait",
+        "▲ Amina Farouk asked for a call, today 09:00; what belongs to the exercises waits",
         "▲ Amina Farouk complication since today 09:00: the plan's messages are paused",
         "■ Greta Holm two-week review today 09:01: did Greta come? (who came is written down by the clinician) "
         "Did not come Moved",
@@ -349,3 +351,12 @@ async def test_all_sending_is_stopped_with_a_reason_and_released(work: AtWork) -
     assert place(await work.dana.post("/sending/release")) == "/today?done=released"
     assert "Stop all sending" in await seen(work.dana, "/sending")
     assert "Sending is stopped" not in await seen(work.dana, "/today")
+
+
+def test_the_lines_of_the_card_are_a_whole_file_of_settings(work: AtWork, tmp_path: Path) -> None:
+    with work.desk.store.read() as session:
+        steps = first_days.list_open_steps(session, work.desk.clinic)
+    file = tmp_path / "aftercare.toml"
+    file.write_text("\n".join(line for step in steps for line in step.example))
+    settings = load_settings({"AFTERCARE_CONFIG": str(file), "AFTERCARE_DATA_DIR": str(tmp_path)})
+    assert (settings.smtp_host, settings.to_be_set) == ("mail.example.org", ())

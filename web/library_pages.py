@@ -121,6 +121,7 @@ def show_protocol(request: Request, key: str, form: Filled | None = None, status
         behind=behind,
         retired=key in shelf.retired,
         waits=not versions[-1].approved or dict(versions[-1].texts) != values,
+        texts_wait=any(text.source.language in languages for text in approvals.texts_waiting(shelf, versions[-1])),
         lacks=lack_lines(shelf, versions[-1], lacks),
         newest=versions[-1].protocol.version,
         versions=[_version_line(shelf, version, counts, say) for version in reversed(versions)],

@@ -3,6 +3,7 @@
 The pages are `library_pages`, `text_pages` and `approval_pages`.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -10,7 +11,7 @@ from uuid import UUID
 from db.states import Origin
 from scheduler.dates import english_name
 from scheduler.library import GivenApproval, Shelf, ShelvedProtocol, ShelvedText
-from scheduler.message_source import EXPRESSION, SourceInvalid
+from scheduler.message_source import EXPRESSION, Source, SourceInvalid
 from scheduler.readability import GRADE_PASSES, GRADE_WARNS, LONGEST_SENTENCE, Readability
 from scheduler.subjects import UNKNOWN
 from scheduler.template_files import TextId
@@ -104,11 +105,19 @@ def draft_or_none(text: ShelvedText) -> TextDraft | None:
         return None
 
 
+def heading_of(source: Source) -> str:
+    """The heading that a part begins with; without one its key."""
+    found = re.search(r"^#+ +(.+)$", source.text, re.MULTILINE)
+    return found[1].strip() if found else source.key.replace("_", " ")
+
+
 def subject_of(text: ShelvedText) -> str:
     """What a message is called; of a part, what it is."""
     draft = draft_or_none(text)
     if text.source.key == "_footer":
         return "The end of every message"
+    if text.source.key.startswith("exercise_"):
+        return f"Exercise: {heading_of(text.source)}"
     if text.source.is_part:
         return "What to do in an emergency"
     return EXPRESSION.sub(UNKNOWN, draft.subject) if draft and draft.subject else text.source.key.replace("_", " ")

@@ -35,9 +35,11 @@ def _call_asked(c: Context) -> Told:
     close = record(c.treatment_id, EventKind.CALL_CLOSED, f"I {words[:1].lower()}{words[1:]}", asks=asks)
     acts = [close, open_treatment(c)]
     if not c.me.may(Right.RECORD):
-        return f"asked for a call, {c.when}; the plan's messages wait", acts, True
+        soon = any(event.fields.get("because") in ("pain", "red_flag") for event in c.line.calls)
+        asked = "asked for a call, soon: a clinician sees why" if soon else "asked for a call"
+        return f"{asked}, {c.when}; what belongs to the exercises waits", acts, True
     why = "; ".join(dict.fromkeys(_call(event) for event in c.line.calls)) or "asked for a call"
-    return f"{why}, {c.when}; the plan's messages wait", acts, True
+    return f"{why}, {c.when}; what belongs to the exercises waits", acts, True
 
 
 def _call(event: CareEvent) -> str:

@@ -37,7 +37,7 @@ _DONE: Final = {
     "record-saved": "Saved as a draft.",
     "record-signed": "Signed.",
     "visit-booked": "The visit is booked. Its messages follow.",
-    "review-held": "The review is recorded, and the plan follows.",
+    "review-held": "The review is recorded. The outcome alone changes no plan: set the step, or stop it, by hand.",
     "note-added": "The note is added.",
     "contact-noted": "Noted.",
     "undone": "Undone. It stays readable in the record.",
