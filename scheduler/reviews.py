@@ -5,13 +5,14 @@ Booking, moving and missing a visit are single events (`scheduler.events`).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import time
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from db import care_plans as stored
 from db.records import Treatment
-from db.states import EventKind
+from db.states import EventKind, ReviewStatus
 from scheduler import events, treatments
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
@@ -20,6 +21,8 @@ from scheduler.errors import InvalidInput
 
 OUTCOMES = ("progressing", "hold", "step back", "refer", "discharge")
 WORST_PAIN = 10
+FAR_DAYS = 14  # further from its due day than this, a visit's date is asked about once more
+DAY = (time(7), time(20))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class ReviewForm:
 
 def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -> None:
     """Record that a review took place, and what follows; all of it or nothing. Raises `InvalidInput` or `Refused`."""
-    fields = _fields(form)
+    fields = fields_of(form)
     if form.next_at.strip():
         check_moment(form.next_at, clinic.settings.clinic_time_zone, "next_at")
     with clinic.store.write(actor, clinic.clock.now()) as session:
@@ -77,6 +80,29 @@ def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -
         replan(session, clinic, treatment.patient_id)
 
 
+def doubts_about(
+    session: Session, clinic: Clinic, treatment_id: UUID, review: str | None, at: str, label: str
+) -> list[str]:
+    """Why a visit's time looks like a slip of the hand, in words: it has passed, the clinic is closed, or it is weeks
+    from when the review is due. Empty when nothing does. Raises `InvalidInput`, of the field `label`, for no time."""
+    moment = check_moment(at, clinic.settings.clinic_time_zone, label)
+    plan = treatments.get_plan(session, treatment_id)
+    rows = [row for row in stored.list_reviews(session, [plan.id]) if row.status is not ReviewStatus.COMPLETED]
+    row = next((row for row in rows if row.key == review or not review), None)
+    found = []
+    if moment.instant < clinic.clock.now():
+        found.append("it has passed already")
+    if clinic.rules.is_free_day(moment.wall.date()):
+        found.append(f"it is a {moment.wall:%A}" if moment.wall.weekday() >= 5 else "it is a public holiday")
+    if not DAY[0] <= moment.wall.time() < DAY[1]:
+        found.append("it is at night")
+    if row is not None and row.due_on is not None:
+        apart = (moment.wall.date() - row.due_on).days
+        if abs(apart) > FAR_DAYS:
+            found.append(f"it is {abs(apart)} days {'after' if apart > 0 else 'before'} the review is due")
+    return found
+
+
 def _is_there(
     session: Session, clinic: Clinic, treatment: Treatment, review: str, at: str, fields: Mapping[str, str]
 ) -> bool:
@@ -97,7 +123,8 @@ def release_partner_phase(clinic: Clinic, actor: str, treatment_id: UUID, wish: 
     events.record(clinic, actor, treatment_id, EventKind.PARTNER_RELEASED, fields={"wish": said})
 
 
-def _fields(form: ReviewForm) -> dict[str, str]:
+def fields_of(form: ReviewForm) -> dict[str, str]:
+    """What the event of a review holds. Raises `InvalidInput` with every problem."""
     problems = []
     fields = {}
     if not form.outcome:

@@ -393,3 +393,36 @@ async def test_the_lines_of_a_plan_stand_in_the_order_of_the_times_they_tell(wor
     assert (await work.dana.post("/reminders/decide", data)).status_code == 303
     told = await seen(work.dana, page)
     assert told.rindex("· cancelled") < told.rindex("today 17:00 · “After your visit” · will be sent")
+
+
+async def test_a_visit_s_time_that_looks_like_a_slip_is_asked_about_once(work: AtWork) -> None:
+    _, page = treated(work)  # on Monday 23 November: the first review is due two weeks later
+    for at, why in (
+        ("2026-11-20T10:00", "it has passed already"),
+        ("2026-12-06T10:00", "it is a Sunday"),
+        ("2026-12-25T10:00", "it is a public holiday"),
+        ("2026-12-07T03:00", "it is at night"),
+        ("2027-12-06T10:00", "days after the review is due"),
+    ):
+        date, time = at.split("T")
+        booking = {"review": "two-week", "date": date, "time": time, "place": "", "sure": "yes"}
+        asked = await work.rosa.post(f"{page}/book", booking)  # a tick for another time is none
+        assert asked.status_code == 422
+        assert f"look once more: {why}" in words(asked) or why in words(asked), at
+        assert f'name="asked" value="{at}"' in asked.text
+        assert 'name="sure"' in asked.text
+    again = await work.rosa.post(f"{page}/book", {**booking, "asked": at})
+    assert place(again).endswith("done=visit-booked")
+    near = {"review": "two-week", "date": "2026-12-09", "time": "10:00", "place": ""}
+    assert place(await work.rosa.post(f"{page}/book", near)).endswith("done=visit-booked")
+
+
+async def test_so_is_the_next_visit_in_the_form_of_a_review(work: AtWork) -> None:
+    _, page = treated(work)
+    done = {"date": "2026-11-23", "time": "09:00", "outcome": "progressing"}
+    far = {**done, "next_date": "2028-01-04", "next_time": "10:00"}
+    asked = await work.dana.post(f"{page}/reviews/two-week", far)
+    assert (asked.status_code, 'name="asked" value="2028-01-04T10:00"' in asked.text) == (422, True)
+    assert "days after the review is due" in words(asked)
+    sure = await work.dana.post(f"{page}/reviews/two-week", {**far, "asked": "2028-01-04T10:00", "sure": "yes"})
+    assert place(sure).startswith(page)

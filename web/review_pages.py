@@ -47,6 +47,8 @@ class BookForm(FormModel):
     date: str = ""
     time: str = ""
     place: str = ""
+    sure: str = ""  # "yes": she was asked about this time, and it is right
+    asked: str = ""  # about which time
 
 
 class OutcomeForm(FormModel):
@@ -65,6 +67,8 @@ class OutcomeForm(FormModel):
     next_date: str = ""
     next_time: str = ""
     next_place: str = ""
+    sure: str = ""
+    asked: str = ""
 
 
 class ReleaseForm(FormModel):
@@ -86,6 +90,7 @@ def book(request: Request, treatment_id: UUID) -> Response:
     try:
         if not at:
             raise InvalidInput("at: say when the visit starts")
+        _ask_if_unlikely(request, treatment_id, form, form.review or None, at, "at")
         events.record(
             clinic_of(request),
             me_of(request).actor,
@@ -95,6 +100,9 @@ def book(request: Request, treatment_id: UUID) -> Response:
             form.review or None,
             fields,
         )
+    except Unlikely as unlikely:
+        asked = form.model_copy(update={"asked": unlikely.at, "sure": ""})
+        return _book(request, treatment_id, filled(asked, unlikely, LABELS), 422)
     except InvalidInput as wrong:
         return _book(request, treatment_id, filled(form, wrong, LABELS), 422)
     return go_to(f"/treatments/{treatment_id}", "visit-booked")
@@ -130,7 +138,13 @@ def save_outcome(request: Request, treatment_id: UUID, review: str) -> Response:
         starts_solo=form.starts_solo == "yes",
     )
     try:
+        reviews.fields_of(wanted)
+        if wanted.next_at.strip():
+            _ask_if_unlikely(request, treatment_id, form, wanted.next_review, wanted.next_at, "next_at")
         reviews.complete(clinic_of(request), me_of(request).actor, treatment_id, wanted)
+    except Unlikely as unlikely:
+        asked = form.model_copy(update={"asked": unlikely.at, "sure": ""})
+        return _outcome(request, treatment_id, review, filled(asked, unlikely, LABELS), 422)
     except InvalidInput as wrong:
         return _outcome(request, treatment_id, review, filled(form, wrong, LABELS), 422)
     return go_to(f"/treatments/{treatment_id}", "review-held")
@@ -149,6 +163,27 @@ def release(request: Request, treatment_id: UUID) -> Response:
     except InvalidInput as wrong:
         return _release(request, treatment_id, filled(form, wrong, {"wish": "What the patient said"}), 422)
     return go_to(f"/treatments/{treatment_id}", "event-partner-released")
+
+
+class Unlikely(InvalidInput):
+    """A time that looks like a slip and may be right: the page asks about `at` once."""
+
+    def __init__(self, at: str, words: str) -> None:
+        super().__init__(words)
+        self.at = at
+
+
+def _ask_if_unlikely(
+    request: Request, treatment_id: UUID, form: BookForm | OutcomeForm, review: str | None, at: str, field: str
+) -> None:
+    """Ask once about a time that looks like a slip: raises `Unlikely` unless somebody said that this one is right."""
+    if form.sure == "yes" and form.asked == at:
+        return
+    clinic = clinic_of(request)
+    with clinic.store.show() as session:
+        doubts = reviews.doubts_about(session, clinic, treatment_id, review, at, field)
+    if doubts:
+        raise Unlikely(at, f"{field}: look once more: {' and '.join(doubts)}. If it is right, say so below")
 
 
 def _book(request: Request, treatment_id: UUID, form: Filled, status: int = 200) -> Response:
