@@ -45,7 +45,7 @@ LATE_FROM = 15.0  # seconds until the first of them is due: the service has long
 LATE_REST = 30.0  # seconds it is given beyond that minute
 STARTS = 3
 SETTLED_SECONDS = 5.0  # after the last message was taken, until it is recorded
-IDLE_FROM_SECONDS = 30.0  # after `ready`: what a start looks at and plans again is over
+IDLE_FROM_SECONDS = 75.0  # after `ready`: what a start plans again, and the check of the day after a minute, are over
 READY_SECONDS = 60.0
 
 

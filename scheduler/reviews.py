@@ -11,13 +11,14 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from db import care_plans as stored
+from db import treatments as stored_treatments
 from db.records import Treatment
 from db.states import EventKind, ReviewStatus
 from scheduler import events, treatments
 from scheduler.care_plans import replan
 from scheduler.clinic import Clinic
 from scheduler.entries import check_moment, read_reason
-from scheduler.errors import InvalidInput
+from scheduler.errors import InvalidInput, Refused
 
 OUTCOMES = ("progressing", "hold", "step back", "refer", "discharge")
 WORST_PAIN = 10
@@ -62,6 +63,7 @@ def complete(clinic: Clinic, actor: str, treatment_id: UUID, form: ReviewForm) -
         if form.wish == "not_wanted":
             events.store(session, clinic, treatment, EventKind.PARTNER_NOT_WANTED)
         elif form.wish == "wants" and form.releases:
+            _refuse_in_trouble(session, treatment_id)
             events.store(session, clinic, treatment, EventKind.PARTNER_RELEASED, fields={"wish": "said at the review"})
         elif form.wish == "wants":
             events.store(session, clinic, treatment, EventKind.PARTNER_WANTED)
@@ -120,7 +122,14 @@ def release_partner_phase(clinic: Clinic, actor: str, treatment_id: UUID, wish: 
     said = read_reason(wish) if wish.strip() else ""
     if not said:
         raise InvalidInput("wish: write down what the patient said; without the patient's wish nothing is released")
+    with clinic.store.read() as session:
+        _refuse_in_trouble(session, treatment_id)
     events.record(clinic, actor, treatment_id, EventKind.PARTNER_RELEASED, fields={"wish": said})
+
+
+def _refuse_in_trouble(session: Session, treatment_id: UUID) -> None:
+    if stored_treatments.list_open_adverse_events(session, [treatment_id]):
+        raise Refused("a complication is open: resolve it before the part with a partner is released")
 
 
 def fields_of(form: ReviewForm) -> dict[str, str]:
@@ -133,6 +142,8 @@ def fields_of(form: ReviewForm) -> dict[str, str]:
         problems.append(f"outcome: is none of {', '.join(OUTCOMES)}")
     else:
         fields["outcome"] = form.outcome
+    if form.starts_solo and form.releases and form.wish == "wants":
+        problems.append("starts_solo: the part done alone would end at once with the release; choose one of the two")
     for name, text in form.pains.items():
         score = text.strip()
         if not score:

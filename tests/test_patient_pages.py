@@ -264,3 +264,14 @@ async def test_a_patient_with_nothing_yet_has_a_page(work: AtWork) -> None:
     assert "No treatment yet." in page
     assert "Nothing of this kind yet." in page
     assert "asks for a call" not in page
+
+
+@pytest.mark.parametrize("end", [EventKind.COMPLETE, EventKind.STOP])
+async def test_she_can_be_noted_as_asking_for_a_call_also_when_her_plan_is_over(work: AtWork, end: EventKind) -> None:
+    amina = work.desk.enter(AMINA, phone="020 7946 0101", call_safe="yes")
+    treatment_id = work.desk.treat(amina).treatment_id
+    work.desk.event(treatment_id, end)
+    assert "Amina asks for a call" in await seen(work.rosa, f"/patients/{amina}")
+    asked = {"kind": "call_requested", "back": f"/patients/{amina}"}
+    assert place(await work.rosa.post(f"/treatments/{treatment_id}/events", asked)).startswith(f"/patients/{amina}")
+    assert "asked for a call" in (await seen(work.rosa, "/today")).partition("Done today")[0]

@@ -58,7 +58,6 @@ def test_everything_that_was_said_is_one_record_and_the_plan_follows(desk: Desk)
         note=" Doing well. ",
         wish="wants",
         releases=True,
-        starts_solo=True,
         next_review="six-week",
         next_at="2026-12-21T10:00",
         next_place="Room 2",
@@ -66,7 +65,6 @@ def test_everything_that_was_said_is_one_record_and_the_plan_follows(desk: Desk)
     said = {"outcome": "progressing", "pain_at_rest": "0", "pain_on_touch": "7", "note": "Doing well.", "wish": "wants"}
     assert recorded(desk, treatment_id) == [
         ("review_completed", "two-week", said),
-        ("solo_started", None, {}),
         ("partner_released", None, {"wish": "said at the review"}),
         ("review_booked", "six-week", {"place": "Room 2"}),
     ]
@@ -74,7 +72,6 @@ def test_everything_that_was_said_is_one_record_and_the_plan_follows(desk: Desk)
     told = [event for event in desk.audit() if event["actor"] == DOCTOR]
     assert [event["action"] for event in told] == [
         "event.review_completed",
-        "event.solo_started",
         "event.partner_released",
         "event.review_booked",
     ]
@@ -92,6 +89,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"wish": ""}, "wish: the next part is released only when the patient wants it"),
     ({"wish": "not_wanted"}, "wish: the next part is released only"),
     ({"wish": "maybe", "releases": False}, "wish: is none of the answers"),
+    ({"starts_solo": True}, "starts_solo: the part done alone would end at once"),
     ({"next_at": "2026-12-21"}, "next_at: "),
     ({"next_at": "2027-03-28T01:30"}, "next_at: "),
     ({"next_at": "2036-03-28T01:30"}, "at: "),
@@ -104,11 +102,22 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 def test_a_wrong_answer_records_nothing_at_all(sqlite_desk: Desk) -> None:
     treatment_id = treated(sqlite_desk)
-    everything: dict[str, Any] = {"wish": "wants", "releases": True, "starts_solo": True, "next_at": "2026-12-21T10:00"}
+    everything: dict[str, Any] = {"wish": "wants", "releases": True, "next_at": "2026-12-21T10:00"}
     for changes, problem in WRONG:
         with sqlite_desk.unchanged(), pytest.raises(InvalidInput) as wrong:
             done(sqlite_desk, treatment_id, **(everything | changes))
         assert wrong.value.problems[0].startswith(problem), changes
+
+
+def test_nothing_is_released_while_a_complication_is_open(sqlite_desk: Desk) -> None:
+    desk, treatment_id = sqlite_desk, treated(sqlite_desk)
+    desk.event(treatment_id, EventKind.COMPLICATION)
+    with desk.unchanged(), pytest.raises(Refused, match="a complication is open"):
+        done(desk, treatment_id, wish="wants", releases=True)
+    with desk.unchanged(), pytest.raises(Refused, match="a complication is open"):
+        release_partner_phase(desk.clinic, DOCTOR, treatment_id, "Yes, please.")
+    desk.event(treatment_id, EventKind.COMPLICATION_RESOLVED)
+    done(desk, treatment_id, wish="wants", releases=True)
 
 
 def test_what_was_not_asked_is_not_in_the_record_and_every_outcome_can_be_written(sqlite_desk: Desk) -> None:

@@ -121,7 +121,7 @@ async def test_a_decision_is_done_said_and_can_be_taken_back(work: AtWork) -> No
 async def test_what_comes_of_a_decision_is_what_the_page_says(work: AtWork) -> None:
     patient_id, _ = treated(work, confirmed="no")
     row = work.desk.row("next-session")
-    said = place(await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "send_now"}))
+    said = place(await work.rosa.post(f"/reminders/{row.id}/decide", {"decision": "send_now", "sure": "yes"}))
     assert said == "/today?done=still-address-unconfirmed"
     work.desk.stop(patient_id, StopReason.UNSAFE)
     for browser, told in ((work.rosa, "still-other"), (work.dana, "still-unsafe")):
@@ -360,3 +360,19 @@ def test_the_lines_of_the_card_are_a_whole_file_of_settings(work: AtWork, tmp_pa
     file.write_text("\n".join(line for step in steps for line in step.example))
     settings = load_settings({"AFTERCARE_CONFIG": str(file), "AFTERCARE_DATA_DIR": str(tmp_path)})
     assert (settings.smtp_host, settings.to_be_set) == ("mail.example.org", ())
+
+
+async def test_a_message_due_much_later_leaves_now_only_after_a_second_look(work: AtWork) -> None:
+    _, treatment_id = treated(work)
+    work.desk.event(treatment_id, EventKind.REVIEW_BOOKED, "2026-12-30T14:00")
+    row = work.desk.row("visit-in-3-days")
+    path, asked = f"/reminders/{row.id}/decide", {"decision": "send_now", "note": "She asked.", "back": "/reminders"}
+    early = await work.rosa.post(path, asked)
+    assert early.status_code == 409
+    assert "it is due on Sunday 27 December, in 34 days" in words(early)
+    assert work.desk.row("visit-in-3-days").ready_at == row.ready_at
+    many = await work.rosa.post("/reminders/decide", {**asked, "ids": [str(row.id)]})
+    assert "it is due on Sunday 27 December, in 34 days: to send it now, choose it by itself" in words(many)
+    sent = await work.rosa.post(path, {**asked, "sure": "yes"})
+    assert place(sent).startswith("/reminders?done=")
+    assert work.desk.row("visit-in-3-days").ready_at < row.ready_at

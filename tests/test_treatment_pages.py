@@ -266,7 +266,7 @@ async def test_the_outcome_of_a_review_is_one_form_and_its_faults_stand_at_their
     late = await work.dana.post(path, {**data, "next_date": "2027-03-28", "next_time": "01:30"})
     assert "Next visit: " in words(late)
     assert (await work.dana.post(path, {**data, "releases": "yes"})).status_code == 422
-    saved = await work.dana.post(path, {**data, "wish": "wants", "releases": "yes", "starts_solo": "yes"})
+    saved = await work.dana.post(path, {**data, "wish": "wants", "releases": "yes"})
     assert place(saved).endswith("done=review-held")
     told = await seen(work.dana, page)
     assert "two-week · held" in told

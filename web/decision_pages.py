@@ -4,6 +4,7 @@ They are on many pages; `back` says which one a form leads back to.
 """
 
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -17,12 +18,13 @@ from scheduler import decisions, events, gate_keeper, patients, raised_lines
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
 from scheduler.decisions import Decided
-from scheduler.errors import AftercareError, InvalidInput, NotFound
+from scheduler.errors import AftercareError, InvalidInput, NotFound, Refused
 from web.doors import NotAllowed, local_path, me_of
 from web.event_rights import OWN_FORMS, SAID, may_record, may_take_back
 from web.forms import Filled, FormModel, filled
 from web.pages import clinic_of, go_to, page
 from web.sentences import DONE
+from web.times import Say
 from web.trail_words import words_of
 
 # After these a message leaves, unless a rule forbids it. What was reopened stands as it stood: nothing is promised.
@@ -35,6 +37,7 @@ _TO_LEAVE: Final = frozenset(
         DecisionKind.RESOLVE_RESEND,
     }
 )
+EARLY: Final = timedelta(days=7)  # a message due later than this leaves now only after a second look
 _ANSWERS: Final = {"yes": True, "no": False}
 _QUESTION: Final = (
     (
@@ -52,6 +55,7 @@ class DecisionForm(FormModel):
     decision: str = ""
     note: str = ""
     back: str = ""
+    sure: str = ""  # "yes": also where it would be due only much later
 
 
 class ManyForm(FormModel):
@@ -110,8 +114,25 @@ def decide(request: Request, reminder_id: UUID) -> Response:
     """Decide about one message."""
     form = DecisionForm.read(request)
     kind = _read_kind(form.decision)
+    early = _early(request, reminder_id, kind)
+    if early is not None and form.sure != "yes":
+        path = f"/reminders/{reminder_id}/decide"
+        return page(request, "early.html", 409, early=early, path=path, form=form, back=local_path(form.back))
     decided = decisions.decide(clinic_of(request), me_of(request).actor, reminder_id, kind, form.note)
     return go_to(local_path(form.back), decided_key(kind, decided, me_of(request)))
+
+
+def _early(request: Request, reminder_id: UUID, kind: DecisionKind) -> str | None:
+    """That a message would leave long before its day, in words, or None. Nothing calls it back, and it is used up."""
+    if kind is not DecisionKind.SEND_NOW:
+        return None
+    clinic = clinic_of(request)
+    say = Say(clinic, clinic.clock.now())
+    with clinic.store.show() as session:
+        row = stored_reminders.find_reminder(session, reminder_id)
+    if row is None or row.due_at - say.now < EARLY:
+        return None
+    return f"it is due on {say.on(datetime.fromisoformat(row.due_local).date())}, in {(row.due_at - say.now).days} days"
 
 
 def decide_many(request: Request) -> Response:
@@ -124,6 +145,9 @@ def decide_many(request: Request) -> Response:
     refused: list[str] = []
     for text in form.ids:
         try:
+            early = _early(request, _read_id(text), kind)
+            if early is not None:
+                raise Refused(f"{early}: to send it now, choose it by itself")
             decided = decisions.decide(clinic, me.actor, _read_id(text), kind, form.note)
         except AftercareError as wrong:
             refused.append(str(wrong))

@@ -238,7 +238,7 @@ def _patient(request: Request, patient_id: UUID, template: str = "patient/patien
             "treatments": _treatments(session, line, say),
             "pain": plot_pain(pain_scores(line)) if me.may(Right.RECORD) else None,
             "access": access_of(session, clinic, patient, say),
-            "running": [plan.treatment_id for plan in line.plans.values() if runs(plan)],
+            "call_about": _call_about(line),
         }
         past = [_for_reader(tell(happened, say, me), me) for happened in line.past]
         ahead = [_for_reader(tell_message(message, say), me) for message in line.ahead]
@@ -323,6 +323,12 @@ def _treatments(session: Session, line: Timeline, say: Say) -> list[dict[str, An
             }
         )
     return rows
+
+
+def _call_about(line: Timeline) -> UUID | None:
+    """The treatment that a call she asks for is noted with: one whose plan runs, else any that took place."""
+    taken = [each.id for each in line.treatments if each.status is TreatmentStatus.ACTIVE and each.id in line.plans]
+    return next(iter(sorted(taken, key=lambda treatment_id: not runs(line.plans[treatment_id]))), None)
 
 
 def _edit_form(patient: Patient) -> EditForm:

@@ -12,7 +12,7 @@ from db import care_plans as stored_plans
 from db import treatments as stored_treatments
 from db.states import EventKind, Phase, ReviewStatus
 from scheduler import events, reviews, signing, treatments
-from scheduler.errors import InvalidInput, NotFound
+from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.local_time import to_wall
 from scheduler.reviews import OUTCOMES, ReviewForm
 from web.doors import me_of
@@ -145,7 +145,7 @@ def save_outcome(request: Request, treatment_id: UUID, review: str) -> Response:
     except Unlikely as unlikely:
         asked = form.model_copy(update={"asked": unlikely.at, "sure": ""})
         return _outcome(request, treatment_id, review, filled(asked, unlikely, LABELS), 422)
-    except InvalidInput as wrong:
+    except (InvalidInput, Refused) as wrong:
         return _outcome(request, treatment_id, review, filled(form, wrong, LABELS), 422)
     return go_to(f"/treatments/{treatment_id}", "review-held")
 
@@ -160,7 +160,7 @@ def release(request: Request, treatment_id: UUID) -> Response:
     form = ReleaseForm.read(request)
     try:
         reviews.release_partner_phase(clinic_of(request), me_of(request).actor, treatment_id, form.wish)
-    except InvalidInput as wrong:
+    except (InvalidInput, Refused) as wrong:
         return _release(request, treatment_id, filled(form, wrong, {"wish": "What the patient said"}), 422)
     return go_to(f"/treatments/{treatment_id}", "event-partner-released")
 
