@@ -331,3 +331,18 @@ async def test_hostile_names_are_shown_as_they_are_and_nothing_typed_is_in_an_ad
         r'<form[^>]*method="([a-z]+)"[^>]*action="/treatments/new[^"]*"', page + (await work.rosa.get(NEW)).text
     )
     assert set(forms) == {"post"}
+
+
+async def test_a_treatment_far_ahead_is_asked_about_once(work: AtWork) -> None:
+    amina = work.desk.enter(AMINA)
+    far = form(patient_id=str(amina)) | {"date": "2027-11-23", "time": "09:00"}
+    asked = await work.rosa.post(NEW, far)
+    assert asked.status_code == 422
+    assert "23 November 2027 is 365 days ahead" in words(asked)
+    assert fields(asked.text)["asked_at"] == "2027-11-23T09:00"
+    assert 'name="planned"' in asked.text
+    other = await work.rosa.post(NEW, {**far, "planned": "yes", "asked_at": "2027-11-22T09:00"})
+    assert other.status_code == 422
+    assert work.desk.rows() == []
+    sure = await work.rosa.post(NEW, {**far, "planned": "yes", "asked_at": "2027-11-23T09:00"})
+    assert place(sure).endswith("?done=entered")

@@ -94,6 +94,8 @@ class EntryForm(FormModel):
     age_override: str = ""
     late_reason: str = ""
     sure: str = ""
+    asked_at: str = ""  # about which day far ahead the page has asked
+    planned: str = ""  # "yes": the treatment is planned for that day
     remember: str = ""
     late: str = ""  # "yes": the page asks already why it is entered late
     look: str = ""  # a button that only shows: what is chosen so far

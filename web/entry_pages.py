@@ -43,7 +43,7 @@ from web.entry_form import (
     patient_form,
     read_id,
 )
-from web.forms import filled
+from web.forms import Unlikely, filled
 from web.pages import clinic_of, fragment, go_to, page
 from web.people import Person, person
 from web.seen import note_view
@@ -51,6 +51,7 @@ from web.timeline_words import stop_words
 from web.times import Say
 
 SHOWN_HITS: Final = 8
+FAR_AHEAD_DAYS: Final = 31  # a treatment entered for a day further ahead is asked about once more
 UP_FRONT: Final = ("lot", "expiry")  # record fields asked for at once; the others gate signing only
 
 
@@ -88,9 +89,13 @@ def save(request: Request) -> Response:
         entry = entry_of(form)
         if entry.patient_id is None and form.new != "yes":
             raise InvalidInput("patient: find the patient, or enter a new one")
+        _ask_about_the_day(request, form)
         entered = treatment_entry.enter(clinic, me.actor, entry, may_override_age=me.may(Right.RECORD))
     except Doubtful as doubt:
         return _show(request, form, doubt, status=409, alike=doubt.alike)
+    except Unlikely as unlikely:
+        asked = form.model_copy(update={"asked_at": unlikely.at, "planned": ""})
+        return _show(request, asked, unlikely, status=422)
     except AftercareError as wrong:
         if isinstance(wrong, Refused):  # nothing was stored: what is sent next is another entry
             form = form.model_copy(update={"entry_id": str(new_id())})
@@ -150,6 +155,21 @@ def undo(request: Request, treatment_id: UUID) -> Response:
     BackForm.read(request)
     entry_undo.undo(clinic_of(request), me_of(request).actor, treatment_id)
     return go_to(f"/treatments/new?from={treatment_id}", "entry-undone")
+
+
+def _ask_about_the_day(request: Request, form: EntryForm) -> None:
+    """A treatment far ahead is more often a wrong year: asked once. Raises `Unlikely`."""
+    if form.planned == "yes" and form.asked_at == form.at:
+        return
+    clinic = clinic_of(request)
+    try:
+        moment = check_moment(form.at, clinic.settings.clinic_time_zone)
+    except InvalidInput:
+        return
+    days = (moment.wall.date() - to_wall(clinic.clock.now(), moment.zone).date()).days
+    if days > FAR_AHEAD_DAYS:
+        words = f"at: {moment.wall:%-d %B %Y} is {days} days ahead. If the treatment is planned for then, say so below"
+        raise Unlikely(form.at, words)
 
 
 def _show(

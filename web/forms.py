@@ -106,6 +106,14 @@ class Filled:
         return words and words[:1].upper() + words[1:]
 
 
+class Unlikely(InvalidInput):
+    """A time that looks like a slip and may be right: the page asks about `at` once."""
+
+    def __init__(self, at: str, words: str) -> None:
+        super().__init__(words)
+        self.at = at
+
+
 def filled(form: BaseModel, error: Exception | None = None, labels: Mapping[str, str] | None = None) -> Filled:
     """A form shown again as it was typed, with what a use case found wrong."""
     values: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from scheduler.errors import InvalidInput, NotFound, Refused
 from scheduler.local_time import to_wall
 from scheduler.reviews import OUTCOMES, ReviewForm
 from web.doors import me_of
-from web.forms import Filled, FormModel, filled
+from web.forms import Filled, FormModel, Unlikely, filled
 from web.line_parts import review_name
 from web.pages import clinic_of, go_to
 from web.pain import SITUATIONS, answered_before, trend_of
@@ -163,14 +163,6 @@ def release(request: Request, treatment_id: UUID) -> Response:
     except (InvalidInput, Refused) as wrong:
         return _release(request, treatment_id, filled(form, wrong, {"wish": "What the patient said"}), 422)
     return go_to(f"/treatments/{treatment_id}", "event-partner-released")
-
-
-class Unlikely(InvalidInput):
-    """A time that looks like a slip and may be right: the page asks about `at` once."""
-
-    def __init__(self, at: str, words: str) -> None:
-        super().__init__(words)
-        self.at = at
 
 
 def _ask_if_unlikely(
