@@ -51,10 +51,10 @@ async def test_the_board_shows_fourteen_days_around_today_and_what_is_held_or_un
     assert await board(work, "?show=unsent") == ["after-visit", "after-visit"]
     held = len(await board(work, "?show=held"))
     told = await seen(work.dana, "/reminders")
-    assert f"Held {held} Sent 0 Not sent 2 Cancelled or done" in told
+    assert f"Held {held} Sent 0 Not sent, to settle 2 Ended unsent" in told
     desk.decide(next(row for row in desk.rows() if row.state == "missed" and row.settled_at is None), D.DONE)
     assert await board(work, "?show=unsent") == ["after-visit"]
-    assert await board(work, "?show=ended") == []
+    assert await board(work, "?show=ended") == ["after-visit", "after-visit"]  # settled or not: neither was sent
     assert await board(work, "?show=nonsense") == await board(work)
     assert await board(work, "?show=unsent&reason=expired") == ["after-visit"]
     assert await board(work, "?show=unsent&reason=outside_window") == []

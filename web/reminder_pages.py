@@ -57,8 +57,8 @@ TABS: Final = (
     Tab("waiting", "Waiting", frozenset({_S.SCHEDULED, _S.AWAITING_RETRY, _S.SENDING})),
     Tab("held", "Held", frozenset({_S.HELD}), any_time=True),
     Tab("sent", "Sent", frozenset({_S.SENT})),
-    Tab("unsent", "Not sent", frozenset({_S.FAILED, _S.MISSED}), unsettled=True, any_time=True),
-    Tab("ended", "Cancelled or done", frozenset({_S.CANCELLED, _S.DONE})),
+    Tab("unsent", "Not sent, to settle", frozenset({_S.FAILED, _S.MISSED}), unsettled=True, any_time=True),
+    Tab("ended", "Ended unsent", frozenset({_S.CANCELLED, _S.DONE, _S.MISSED, _S.FAILED})),
 )
 BULK: Final = (
     (DecisionKind.HOLD, "Hold"),
