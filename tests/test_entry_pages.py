@@ -346,3 +346,15 @@ async def test_a_treatment_far_ahead_is_asked_about_once(work: AtWork) -> None:
     assert work.desk.rows() == []
     sure = await work.rosa.post(NEW, {**far, "planned": "yes", "asked_at": "2027-11-23T09:00"})
     assert place(sure).endswith("?done=entered")
+
+
+async def test_the_language_of_a_new_patient_is_chosen_as_she_is_entered(work: AtWork) -> None:
+    page = (await work.rosa.post(f"{NEW}/who", {"look": "new", "find": "Ines Moreau"})).text
+    assert re.search(r'<select[^>]* name="language".*<option value="" selected>English</option>', page, re.DOTALL)
+    assert '<option value="de">German</option>' in page
+    assert place(await work.rosa.post(NEW, form(**INES, language="de"))).endswith("?done=entered")
+    with work.desk.store.read() as session:
+        (ines,) = stored_patients.list_patients(session)
+        assert ines.language == "de"
+    wrong = await work.rosa.post(NEW, form(**{**INES, "email": "i2@example.org"}, language="1"))
+    assert wrong.status_code == 422

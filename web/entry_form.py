@@ -9,8 +9,10 @@ from pydantic import Field
 from db.states import CallSafe, Past
 from scheduler.accounts.front_door import Present
 from scheduler.accounts.rights import Right
+from scheduler.dates import english_name
 from scheduler.entries import PatientForm
 from scheduler.errors import InvalidInput, ReplaceOrKeep, UnderAge
+from scheduler.library import Shelf
 from scheduler.treatment_entry import Entry
 from scheduler.treatments import TreatmentForm
 from web.forms import FormModel
@@ -25,6 +27,7 @@ PATIENT_FIELDS: Final = (
     "call_safe",
     "contact_note",
     "record_number",
+    "language",
     "consent",
 )
 LABELS: Final = {
@@ -37,6 +40,7 @@ LABELS: Final = {
     "call_safe": "May the clinic ring",
     "contact_note": "How to reach, or not",
     "record_number": "Record number",
+    "language": "Language",
     "consent": "Agreed to",
     "page_code": "Code for the private page",
     "protocol": "Treatment",
@@ -77,6 +81,7 @@ class EntryForm(FormModel):
     call_safe: str = CallSafe.ASK.value
     contact_note: str = ""
     record_number: str = ""
+    language: str = ""  # empty: the clinic's
     consent: str = ""
     page_code: str = ""
     address: str = ""  # right, later or none
@@ -152,6 +157,12 @@ def entry_of(form: EntryForm) -> Entry:
         page_code="" if known else form.page_code,
         sure=form.sure == "yes",
     )
+
+
+def languages_to_choose(own: str, shelf: Shelf) -> list[tuple[str, str]]:
+    """The clinic's own language first, then every other in which there are texts."""
+    others = sorted({language for _, language, _ in shelf.latest} - {own})
+    return [("", english_name(own)), *((language, english_name(language)) for language in others)]
 
 
 def patient_form(form: EntryForm) -> PatientForm:
