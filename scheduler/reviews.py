@@ -122,9 +122,11 @@ def release_partner_phase(clinic: Clinic, actor: str, treatment_id: UUID, wish: 
     said = read_reason(wish) if wish.strip() else ""
     if not said:
         raise InvalidInput("wish: write down what the patient said; without the patient's wish nothing is released")
-    with clinic.store.read() as session:
+    with clinic.store.write(actor, clinic.clock.now()) as session:
+        treatment = treatments.lock(session, treatment_id)
         _refuse_in_trouble(session, treatment_id)
-    events.record(clinic, actor, treatment_id, EventKind.PARTNER_RELEASED, fields={"wish": said})
+        events.store(session, clinic, treatment, EventKind.PARTNER_RELEASED, fields={"wish": said})
+        replan(session, clinic, treatment.patient_id)
 
 
 def _refuse_in_trouble(session: Session, treatment_id: UUID) -> None:
